@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Private to common/tensor: the table of single-thread kernels that each instruction set fills (kernels_<isa>.c), and the
+// one in use. The public functions split their work over the pool and call through it. Ranges are half open.
+#ifndef AGRL_TENSOR_KERNELS_H
+#define AGRL_TENSOR_KERNELS_H
+
+#include "common/tensor/tensor.h"
+
+typedef struct agrl_linear_args {
+  float *y;           // (M,O)
+  const float *x;     // (M,I)
+  const uint16_t *w;  // (O,I)
+  const float *bias;  // (O) or NULL
+  size_t M, I, O;
+} agrl_linear_args;
+
+typedef struct agrl_attn_args {
+  float *o, *lse, *dq, *dk, *dv;
+  const float *q, *k, *v, *d_o, *o_in, *lse_in;
+  const size_t *start;
+  const agrl_attn_job *jobs;
+  size_t H, KV, D;
+} agrl_attn_args;
+
+typedef struct agrl_kernels {
+  void (*bf16_from_f32)(uint16_t *dst, const float *src, size_t n);
+  void (*f32_from_bf16)(float *dst, const uint16_t *src, size_t n);
+  void (*f32_from_f16)(float *dst, const uint16_t *src, size_t n);
+  void (*f16_from_f32)(uint16_t *dst, const float *src, size_t n);
+  void (*expf)(float *y, const float *x, size_t n);
+  void (*add)(float *y, const float *x, size_t n);
+  void (*scale)(float *y, float a, size_t n);
+  double (*sumsq)(const float *x, size_t n);
+  void (*swiglu)(float *y, const float *g, const float *u, size_t n);
+  void (*swiglu_bwd)(float *dg, float *du, const float *dy, const float *g, const float *u, size_t n);
+  void (*adamw)(float *p, float *m, float *v, const float *grad, float *served, uint16_t *bf16, size_t n, const agrl_adamw *a);
+
+  void (*rmsnorm)(float *y, float *rstd, const float *x, const float *w, size_t M, size_t D, float eps);
+  void (*rmsnorm_dx)(float *dx, const float *dy, const float *x, const float *w, const float *rstd, size_t M, size_t D);
+  void (*rmsnorm_dw)(float *dw, const float *dy, const float *x, const float *rstd, size_t M, size_t D, size_t c0, size_t c1);
+  void (*rope)(float *x, const int32_t *pos, const float *cos_sin, size_t M, size_t n_heads, size_t head_dim, int dir);
+  void (*logsumexp)(float *lse, const float *logits, size_t M, size_t V);
+  void (*logp_bwd)(float *logits, const float *lse, const int32_t *target, const float *dlogp, size_t M, size_t V);
+  void (*entropy)(float *entropy, const float *logits, const float *lse, size_t M, size_t V);
+
+  void (*linear)(const agrl_linear_args *a, size_t o0, size_t o1);
+  void (*attn)(const agrl_attn_args *a, size_t seq, size_t head);
+  void (*attn_bwd)(const agrl_attn_args *a, size_t seq, size_t kv_head);
+  void (*attn_decode)(const agrl_attn_args *a, size_t job, size_t kv_head);
+} agrl_kernels;
+
+extern const agrl_kernels agrl_kernels_portable;
+#if defined(__x86_64__)
+extern const agrl_kernels agrl_kernels_avx2, agrl_kernels_avx512, agrl_kernels_avx512bf16;
+#endif
+
+extern const agrl_kernels *agrl_kernels_use;  // set by agrl_tensor_init; portable before it
+
+// Splits [0, n) into chunks that are multiples of align (the last one excepted), one per pool thread but none smaller than
+// min, and calls fn(arg, lo, hi) for each over the pool.
+typedef void (*agrl_range_fn)(void *arg, size_t lo, size_t hi);
+void agrl_parallel_range(agrl_pool *pool, size_t n, size_t align, size_t min, agrl_range_fn fn, void *arg);
+
+#endif

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernel table for AVX-512 with BF16: 16 lanes.
+#if defined(__AVX512BF16__)
+#include "common/tensor/body_table.h"
+
+const agrl_kernels agrl_kernels_avx512bf16 = AGRL_KERNEL_TABLE;
+#else
+typedef int agrl_kernels_avx512bf16_absent;
+#endif
