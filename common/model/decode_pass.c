@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// The two passes of inference: a prompt at once, and one token for each of many sequences. A layer reads top to bottom:
+// project, store keys and values, attend, feed forward. In the prompt's last layer only the last position goes on after
+// its keys and values are stored: nothing else is read from there.
+#include <string.h>
+
+#include "common/base/bug.h"
+#include "common/model/decode_int.h"
+
+static const float *bias_of(const agrl_weights *w, int index) { return index < 0 ? NULL : agrl_weights_vector(w, index); }
+
+static void embed(agrl_decoder *d, const agrl_weights *w, const int32_t *tokens, size_t M) {
+  const uint16_t *table = agrl_weights_tensor(w, d->layout->embed);
+  for (size_t m = 0; m < M; m++) {
+    AGRL_ASSERT(tokens[m] >= 0 && (size_t)tokens[m] < d->V);
+    agrl_f32_from_bf16(d->x + m * d->C, table + (size_t)tokens[m] * d->C, d->C);
+  }
+}
+
+// y = x W^T for one projection of x(M,I) to y(M,O).
+static void linear(agrl_decoder *d, const agrl_weights *w, float *y, const float *x, int weight, int bias, size_t M, size_t I, size_t O) {
+  agrl_linear_bf16(d->pool, y, x, agrl_weights_tensor(w, weight), bias_of(w, bias), M, I, O);
+}
+
+static void query(agrl_decoder *d, const agrl_weights *w, const agrl_layer_index *n, const float *xn, const int32_t *pos, size_t M) {
+  float *raw = n->q_norm >= 0 ? d->o : d->q;  // o is free until attention writes it
+  linear(d, w, raw, xn, n->q, n->q_bias, M, d->C, d->H * d->D);
+  if (n->q_norm >= 0)
+    agrl_rmsnorm(d->pool, d->q, NULL, raw, agrl_weights_vector(w, n->q_norm), M * d->H, d->D, d->layout->spec.norm_eps);
+  agrl_rope(d->pool, d->q, pos, d->rope, M, d->H, d->D, 1);
+}
+
+static void key_value(agrl_decoder *d, const agrl_weights *w, const agrl_layer_index *n, size_t M) {
+  float *raw = n->k_norm >= 0 ? d->o : d->k;
+  linear(d, w, raw, d->xn, n->k, n->k_bias, M, d->C, d->KV * d->D);
+  linear(d, w, d->v, d->xn, n->v, n->v_bias, M, d->C, d->KV * d->D);
+  if (n->k_norm >= 0)
+    agrl_rmsnorm(d->pool, d->k, NULL, raw, agrl_weights_vector(w, n->k_norm), M * d->KV, d->D, d->layout->spec.norm_eps);
+  agrl_rope(d->pool, d->k, d->pos, d->rope, M, d->KV, d->D, 1);
+}
+
+// Row m of k and v goes to position at in the slot kv of capacity cap.
+static void store(agrl_decoder *d, float *kv, size_t cap, size_t layer, size_t m, size_t at) {
+  float *k = decode_kv(d, kv, cap, layer, 0), *v = decode_kv(d, kv, cap, layer, 1);
+  for (size_t h = 0; h < d->KV; h++) {
+    memcpy(k + (h * cap + at) * d->D, d->k + (m * d->KV + h) * d->D, d->D * sizeof(float));
+    memcpy(v + (h * cap + at) * d->D, d->v + (m * d->KV + h) * d->D, d->D * sizeof(float));
+  }
+}
+
+// Output projection and feed-forward of rows [0,M) of o into the residual stream x.
+static void finish_layer(agrl_decoder *d, const agrl_weights *w, const agrl_layer_index *n, float *x, size_t M) {
+  linear(d, w, d->xn, d->o, n->o, -1, M, d->H * d->D, d->C);
+  agrl_add(x, d->xn, M * d->C);
+  agrl_rmsnorm(d->pool, d->xn, NULL, x, agrl_weights_vector(w, n->post_norm), M, d->C, d->layout->spec.norm_eps);
+  linear(d, w, d->gate, d->xn, n->gate, -1, M, d->C, d->F);
+  linear(d, w, d->up, d->xn, n->up, -1, M, d->C, d->F);
+  agrl_swiglu(d->pool, d->act, d->gate, d->up, M, d->F);
+  linear(d, w, d->xn, d->act, n->down, -1, M, d->F, d->C);
+  agrl_add(x, d->xn, M * d->C);
+}
+
+static void head(agrl_decoder *d, const agrl_weights *w, const float *x, float *logits, size_t M) {
+  const agrl_layout *l = d->layout;
+  agrl_rmsnorm(d->pool, d->xn, NULL, x, agrl_weights_vector(w, l->final_norm), M, d->C, l->spec.norm_eps);
+  linear(d, w, logits, d->xn, l->head, -1, M, d->C, d->V);
+}
+
+static agrl_attn_seg segment(agrl_decoder *d, float *kv, size_t cap, size_t layer, size_t len) {
+  return (agrl_attn_seg){decode_kv(d, kv, cap, layer, 0), decode_kv(d, kv, cap, layer, 1), cap, len};
+}
+
+static agrl_prefix *free_prefix(agrl_decoder *d) {
+  for (size_t i = 0; i < d->max_batch; i++)
+    if (d->prefixes[i].refs == 0) return &d->prefixes[i];
+  return NULL;
+}
+
+agrl_prefix *agrl_decoder_prefill(agrl_decoder *d, const agrl_weights *w, const int32_t *tokens, size_t n, float *logits) {
+  AGRL_ASSERT(n >= 1 && n <= d->max_prompt && agrl_weights_layout(w)->n_elements == d->layout->n_elements);
+  agrl_prefix *p = free_prefix(d);
+  if (p == NULL) return NULL;
+  embed(d, w, tokens, n);
+  for (size_t i = 0; i < n; i++) d->pos[i] = (int32_t)i;
+  d->offsets[0] = 0;
+  d->offsets[1] = n;
+  float *last = d->x + (n - 1) * d->C;
+  for (size_t l = 0; l < d->L; l++) {
+    const agrl_layer_index *t = &d->layout->layers[l];
+    agrl_rmsnorm(d->pool, d->xn, NULL, d->x, agrl_weights_vector(w, t->in_norm), n, d->C, d->layout->spec.norm_eps);
+    key_value(d, w, t, n);
+    for (size_t i = 0; i < n; i++) store(d, p->kv, d->max_prompt, l, i, i);
+    if (l + 1 < d->L) {
+      query(d, w, t, d->xn, d->pos, n);
+      agrl_attn(d->pool, d->o, d->lse, d->q, d->k, d->v, d->offsets, 1, d->H, d->KV, d->D);
+      finish_layer(d, w, t, d->x, n);
+    } else {
+      query(d, w, t, d->xn + (n - 1) * d->C, d->pos + n - 1, 1);
+      d->jobs[0] = (agrl_attn_job){.seg = {segment(d, p->kv, d->max_prompt, l, n)}};
+      agrl_attn_decode(d->pool, d->o, d->q, d->jobs, 1, d->H, d->KV, d->D);
+      finish_layer(d, w, t, last, 1);
+    }
+  }
+  head(d, w, last, logits, 1);
+  p->len = n;
+  p->refs = 1;
+  return p;
+}
+
+static void step_begin(agrl_decoder *d, agrl_seq *const *seqs, size_t n) {
+  d->steps++;
+  for (size_t i = 0; i < n; i++) {
+    agrl_seq *s = seqs[i];
+    AGRL_ASSERT(s->prefix != NULL && s->len < d->max_new && s->fed != d->steps);
+    s->fed = d->steps;
+    d->pos[i] = (int32_t)(s->prefix->len + s->len);
+  }
+}
+
+void agrl_decoder_step(agrl_decoder *d, const agrl_weights *w, agrl_seq *const *seqs, const int32_t *tokens, size_t n,
+                       float *logits) {
+  AGRL_ASSERT(n <= d->max_batch && agrl_weights_layout(w)->n_elements == d->layout->n_elements);
+  if (n == 0) return;
+  step_begin(d, seqs, n);
+  embed(d, w, tokens, n);
+  for (size_t l = 0; l < d->L; l++) {
+    const agrl_layer_index *t = &d->layout->layers[l];
+    agrl_rmsnorm(d->pool, d->xn, NULL, d->x, agrl_weights_vector(w, t->in_norm), n, d->C, d->layout->spec.norm_eps);
+    query(d, w, t, d->xn, d->pos, n);
+    key_value(d, w, t, n);
+    for (size_t i = 0; i < n; i++) {
+      agrl_seq *s = seqs[i];
+      store(d, s->kv, d->max_new, l, i, s->len);
+      d->jobs[i].seg[0] = segment(d, s->prefix->kv, d->max_prompt, l, s->prefix->len);
+      d->jobs[i].seg[1] = segment(d, s->kv, d->max_new, l, s->len + 1);
+    }
+    agrl_attn_decode(d->pool, d->o, d->q, d->jobs, n, d->H, d->KV, d->D);
+    finish_layer(d, w, t, d->x, n);
+  }
+  for (size_t i = 0; i < n; i++) seqs[i]->len++;
+  head(d, w, d->x, logits, n);
+}

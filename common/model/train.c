@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+// The trainer's memory and its forward pass. Without save, all layers share the first layer's activations.
+#include "common/model/train.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/bug.h"
+#include "common/base/mem.h"
+#include "common/model/carve.h"
+#include "common/model/train_int.h"
+
+static void carve_layer(const agrl_trainer *t, agrl_carver *c, train_saved *out) {
+  const size_t T = t->max_tokens, Q = t->H * t->D, K = t->KV * t->D;
+  const bool norm = t->layout->spec.qk_norm;
+  train_saved s = {0};
+  s.x_in = agrl_carve_rows(c, T, t->C);
+  s.x_mid = agrl_carve_rows(c, T, t->C);
+  s.q_raw = norm ? agrl_carve_rows(c, T, Q) : NULL;
+  s.k_raw = norm ? agrl_carve_rows(c, T, K) : NULL;
+  s.q = agrl_carve_rows(c, T, Q);
+  s.k = agrl_carve_rows(c, T, K);
+  s.v = agrl_carve_rows(c, T, K);
+  s.o = agrl_carve_rows(c, T, Q);
+  s.lse = agrl_carve_rows(c, T, t->H);
+  s.gate = agrl_carve_rows(c, T, t->F);
+  s.up = agrl_carve_rows(c, T, t->F);
+  if (c->base != NULL) *out = s;
+}
+
+static size_t largest_tensor(const agrl_layout *l) {
+  size_t n = 0;
+  for (size_t i = 0; i < l->n_tensors; i++)
+    if (l->tensors[i].rows * l->tensors[i].cols > n) n = l->tensors[i].rows * l->tensors[i].cols;
+  return n;
+}
+
+static void carve_scratch(agrl_trainer *t, agrl_carver *c) {
+  const size_t T = t->max_tokens, Q = t->H * t->D, K = t->KV * t->D;
+  const bool norm = t->layout->spec.qk_norm;
+  t->x_out = agrl_carve_rows(c, T, t->C);
+  t->rope = agrl_carve_rows(c, (size_t)t->layout->spec.context, t->D);
+  t->pos = agrl_carve(c, T, sizeof *t->pos);
+  t->xn = agrl_carve_rows(c, T, t->C);
+  t->dxn = agrl_carve_rows(c, T, t->C);
+  t->dx = agrl_carve_rows(c, T, t->C);
+  t->rstd = agrl_carve_rows(c, T, t->H);
+  t->fa = agrl_carve_rows(c, T, t->F);
+  t->fb = agrl_carve_rows(c, T, t->F);
+  t->fc = agrl_carve_rows(c, T, t->F);
+  t->dq = agrl_carve_rows(c, T, Q);
+  t->dk = agrl_carve_rows(c, T, K);
+  t->dv = agrl_carve_rows(c, T, K);
+  t->d_o = agrl_carve_rows(c, T, Q);
+  t->dq_raw = norm ? agrl_carve_rows(c, T, Q) : NULL;
+  t->dk_raw = norm ? agrl_carve_rows(c, T, K) : NULL;
+  t->w16 = agrl_carve(c, largest_tensor(t->layout), sizeof *t->w16);
+  t->logits = agrl_carve_rows(c, t->chunk, t->V);
+  t->sel = agrl_carve(c, T, sizeof *t->sel);
+  t->sel_target = agrl_carve(c, T, sizeof *t->sel_target);
+  t->hx = agrl_carve_rows(c, T, t->C);
+  t->hn = agrl_carve_rows(c, T, t->C);
+  t->dh = agrl_carve_rows(c, T, t->C);
+  t->dhx = agrl_carve_rows(c, T, t->C);
+  t->h_rstd = agrl_carve_rows(c, T, 1);
+  t->h_lse = agrl_carve_rows(c, T, 1);
+  t->h_dlogp = agrl_carve_rows(c, T, 1);
+  t->h_ent = agrl_carve_rows(c, T, 1);
+}
+
+static void carve_all(agrl_trainer *t, agrl_carver *c) {
+  t->saved = agrl_carve(c, t->L, sizeof *t->saved);
+  for (size_t l = 0; l < t->L; l++) carve_layer(t, c, c->base != NULL ? &t->saved[l] : NULL);
+  carve_scratch(t, c);
+}
+
+// Rows of logits at a time: at most 512, and 64 MiB of them where that leaves 64 rows.
+static size_t chunk_rows(size_t vocab, size_t max_tokens) {
+  size_t rows = ((size_t)64 << 20) / sizeof(float) / vocab / 32 * 32;
+  if (rows < 64) rows = 64;
+  if (rows > 512) rows = 512;
+  return rows < max_tokens ? rows : max_tokens;
+}
+
+agrl_rc agrl_trainer_new(const agrl_layout *l, agrl_pool *pool, size_t max_tokens, agrl_trainer **out, agrl_error *err) {
+  const agrl_spec *s = &l->spec;
+  *out = NULL;
+  if (max_tokens == 0 || max_tokens > (size_t)1 << 28)
+    return agrl_fail(err, AGRL_EINVAL, "trainer: batch of %zu tokens, must be 1 to %d", max_tokens, 1 << 28);
+  agrl_trainer *t = agrl_xcalloc(1, sizeof *t);
+  t->layout = l;
+  t->pool = pool;
+  t->max_tokens = max_tokens;
+  t->C = (size_t)s->hidden;
+  t->F = (size_t)s->ffn;
+  t->H = (size_t)s->n_heads;
+  t->KV = (size_t)s->n_kv_heads;
+  t->D = (size_t)s->head_dim;
+  t->L = (size_t)s->n_layers;
+  t->V = (size_t)s->vocab;
+  t->chunk = chunk_rows(t->V, max_tokens);
+  agrl_carver c = {0};
+  carve_all(t, &c);
+  t->block_bytes = c.used;
+  t->block = c.overflow ? NULL : agrl_block_alloc(c.used);
+  if (t->block == NULL) {
+    size_t need = c.used;
+    free(t);
+    return agrl_fail(err, AGRL_ENOMEM, "trainer: cannot reserve %zu bytes for %zu tokens; lower the tokens of a batch", need, max_tokens);
+  }
+  c = (agrl_carver){.base = t->block};
+  carve_all(t, &c);
+  agrl_rope_table(t->rope, (size_t)s->context, t->D, s->rope_theta);
+  *out = t;
+  return AGRL_OK;
+}
+
+void agrl_trainer_free(agrl_trainer *t) {
+  if (t == NULL) return;
+  agrl_block_free(t->block, t->block_bytes);
+  free(t);
+}
+
+size_t agrl_trainer_max_tokens(const agrl_trainer *t) { return t->max_tokens; }
+
+size_t agrl_trainer_bytes(const agrl_trainer *t) { return t->block_bytes + sizeof *t; }
+
+static agrl_rc check_batch(const agrl_trainer *t, const agrl_batch *b, agrl_error *err) {
+  const size_t context = (size_t)t->layout->spec.context;
+  if (b->start[0] != 0) return agrl_fail(err, AGRL_EINVAL, "batch: the first sequence starts at %zu, not 0", b->start[0]);
+  for (size_t s = 0; s < b->n_seqs; s++) {
+    if (b->start[s + 1] < b->start[s]) return agrl_fail(err, AGRL_EINVAL, "batch: sequence %zu ends before it starts", s);
+    if (b->start[s + 1] - b->start[s] > context)
+      return agrl_fail(err, AGRL_ELIMIT, "batch: sequence %zu has %zu tokens, the model's context is %zu", s,
+                       b->start[s + 1] - b->start[s], context);
+  }
+  const size_t T = b->start[b->n_seqs];
+  if (T > t->max_tokens) return agrl_fail(err, AGRL_ELIMIT, "batch: %zu tokens, the trainer holds %zu", T, t->max_tokens);
+  for (size_t i = 0; i < T; i++) {
+    if (b->tokens[i] < 0 || (size_t)b->tokens[i] >= t->V)
+      return agrl_fail(err, AGRL_EINVAL, "batch: token %d at %zu, the vocabulary has %zu", b->tokens[i], i, t->V);
+    if (b->target[i] < -1 || (b->target[i] >= 0 && (size_t)b->target[i] >= t->V))
+      return agrl_fail(err, AGRL_EINVAL, "batch: target %d at %zu, the vocabulary has %zu", b->target[i], i, t->V);
+  }
+  return AGRL_OK;
+}
+
+static void add_residual(float *y, const float *x, const float *branch, size_t n) {
+  memcpy(y, x, n * sizeof *y);
+  agrl_add(y, branch, n);
+}
+
+static void forward_layer(agrl_trainer *t, const float *params, const agrl_batch *b, size_t layer, train_saved *s, float *x_next, size_t T) {
+  const agrl_layer_index *n = &t->layout->layers[layer];
+  const size_t Q = t->H * t->D, K = t->KV * t->D;
+  const float eps = t->layout->spec.norm_eps;
+  agrl_rmsnorm(t->pool, t->xn, NULL, s->x_in, train_param(t, params, n->in_norm), T, t->C, eps);
+  train_linear(t, params, n->q_norm >= 0 ? s->q_raw : s->q, t->xn, n->q, n->q_bias, T, t->C, Q);
+  train_linear(t, params, n->k_norm >= 0 ? s->k_raw : s->k, t->xn, n->k, n->k_bias, T, t->C, K);
+  train_linear(t, params, s->v, t->xn, n->v, n->v_bias, T, t->C, K);
+  if (n->q_norm >= 0) agrl_rmsnorm(t->pool, s->q, NULL, s->q_raw, train_param(t, params, n->q_norm), T * t->H, t->D, eps);
+  if (n->k_norm >= 0) agrl_rmsnorm(t->pool, s->k, NULL, s->k_raw, train_param(t, params, n->k_norm), T * t->KV, t->D, eps);
+  agrl_rope(t->pool, s->q, t->pos, t->rope, T, t->H, t->D, 1);
+  agrl_rope(t->pool, s->k, t->pos, t->rope, T, t->KV, t->D, 1);
+  agrl_attn(t->pool, s->o, s->lse, s->q, s->k, s->v, b->start, b->n_seqs, t->H, t->KV, t->D);
+  train_linear(t, params, t->xn, s->o, n->o, -1, T, Q, t->C);
+  add_residual(s->x_mid, s->x_in, t->xn, T * t->C);
+  agrl_rmsnorm(t->pool, t->xn, NULL, s->x_mid, train_param(t, params, n->post_norm), T, t->C, eps);
+  train_linear(t, params, s->gate, t->xn, n->gate, -1, T, t->C, t->F);
+  train_linear(t, params, s->up, t->xn, n->up, -1, T, t->C, t->F);
+  agrl_swiglu(t->pool, t->fa, s->gate, s->up, T, t->F);
+  train_linear(t, params, t->xn, t->fa, n->down, -1, T, t->F, t->C);
+  add_residual(x_next, s->x_mid, t->xn, T * t->C);
+}
+
+agrl_rc agrl_trainer_forward(agrl_trainer *t, const float *params, const agrl_batch *b, bool save, float *logp, float *entropy,
+                             agrl_error *err) {
+  t->saved_tokens = 0;
+  agrl_rc rc = check_batch(t, b, err);
+  if (rc != AGRL_OK) return rc;
+  const size_t T = b->start[b->n_seqs];
+  if (T == 0) return AGRL_OK;
+  const float *table = train_param(t, params, t->layout->embed);
+  for (size_t i = 0; i < T; i++) memcpy(t->saved[0].x_in + i * t->C, table + (size_t)b->tokens[i] * t->C, t->C * sizeof(float));
+  for (size_t s = 0; s < b->n_seqs; s++)
+    for (size_t i = b->start[s]; i < b->start[s + 1]; i++) t->pos[i] = (int32_t)(i - b->start[s]);
+  for (size_t l = 0; l < t->L; l++) {
+    float *x_next = l + 1 == t->L ? t->x_out : t->saved[save ? l + 1 : 0].x_in;
+    forward_layer(t, params, b, l, &t->saved[save ? l : 0], x_next, T);
+  }
+  train_head_select(t, b);
+  train_head_forward(t, params, T, logp, entropy);
+  if (save) t->saved_tokens = T;
+  return AGRL_OK;
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Backward through the layers, last to first. dx is the gradient of the residual stream; every block adds its part to it
+// through the norm it began with. Gradients of weights are added in an order that does not depend on threads.
+#include <string.h>
+
+#include "common/base/bug.h"
+#include "common/model/train_int.h"
+
+// For y = x W^T: dW += dy^T x, and dx (+)= dy W. x is (T,I), dy (T,O).
+static void linear_bwd(agrl_trainer *t, const float *params, float *grads, int weight, float *dx, const float *dy, const float *x,
+                       size_t T, size_t I, size_t O, float beta) {
+  agrl_gemm_tn(t->pool, train_grad(t, grads, weight), dy, x, O, I, T, 1.0f);
+  agrl_gemm_nn(t->pool, dx, dy, train_param(t, params, weight), T, I, O, beta);
+}
+
+static void bias_bwd(float *db, const float *dy, size_t T, size_t O) {
+  for (size_t i = 0; i < T; i++) agrl_add(db, dy + i * O, O);
+}
+
+// y = rmsnorm(x) was not kept: computes it into xn again, with the rstd its backward wants.
+static void norm_again(agrl_trainer *t, const float *params, int weight, const float *x, size_t T) {
+  agrl_rmsnorm(t->pool, t->xn, t->rstd, x, train_param(t, params, weight), T, t->C, t->layout->spec.norm_eps);
+}
+
+static void norm_bwd(agrl_trainer *t, const float *params, float *grads, int weight, const float *x, size_t T) {
+  agrl_rmsnorm_bwd(t->pool, t->dx, train_grad(t, grads, weight), t->dxn, x, train_param(t, params, weight), t->rstd, T, t->C);
+}
+
+static void feed_forward_bwd(agrl_trainer *t, const float *params, float *grads, const agrl_layer_index *n, const train_saved *s, size_t T) {
+  float *act = t->fa, *dact = t->fb, *dup = t->fc, *dgate = t->fa;  // act is not needed once down's gradient is done
+  norm_again(t, params, n->post_norm, s->x_mid, T);
+  agrl_swiglu(t->pool, act, s->gate, s->up, T, t->F);
+  linear_bwd(t, params, grads, n->down, dact, t->dx, act, T, t->F, t->C, 0.0f);
+  agrl_swiglu_bwd(t->pool, dgate, dup, dact, s->gate, s->up, T, t->F);
+  linear_bwd(t, params, grads, n->gate, t->dxn, dgate, t->xn, T, t->C, t->F, 0.0f);
+  linear_bwd(t, params, grads, n->up, t->dxn, dup, t->xn, T, t->C, t->F, 1.0f);
+  norm_bwd(t, params, grads, n->post_norm, s->x_mid, T);
+}
+
+// Backward of the per-head norm of q or k: raw is (rows, D) with a row per token and head. The result is in d_raw.
+static void head_norm_bwd(agrl_trainer *t, const float *params, float *grads, int weight, float *d_raw, const float *dy,
+                          const float *raw, float *scratch, size_t rows) {
+  const float *w = train_param(t, params, weight);
+  agrl_rmsnorm(t->pool, scratch, t->rstd, raw, w, rows, t->D, t->layout->spec.norm_eps);  // for rstd; scratch is dropped
+  memset(d_raw, 0, rows * t->D * sizeof *d_raw);
+  agrl_rmsnorm_bwd(t->pool, d_raw, train_grad(t, grads, weight), dy, raw, w, t->rstd, rows, t->D);
+}
+
+static void attention_bwd(agrl_trainer *t, const float *params, float *grads, const agrl_batch *b, const agrl_layer_index *n,
+                          const train_saved *s, size_t T) {
+  const size_t Q = t->H * t->D, K = t->KV * t->D;
+  float *dq = t->dq, *dk = t->dk;
+  linear_bwd(t, params, grads, n->o, t->d_o, t->dx, s->o, T, Q, t->C, 0.0f);
+  agrl_attn_bwd(t->pool, dq, dk, t->dv, t->d_o, s->q, s->k, s->v, s->o, s->lse, b->start, b->n_seqs, t->H, t->KV, t->D);
+  agrl_rope(t->pool, dq, t->pos, t->rope, T, t->H, t->D, -1);
+  agrl_rope(t->pool, dk, t->pos, t->rope, T, t->KV, t->D, -1);
+  if (n->q_norm >= 0) {
+    head_norm_bwd(t, params, grads, n->q_norm, t->dq_raw, dq, s->q_raw, t->d_o, T * t->H);
+    dq = t->dq_raw;
+  }
+  if (n->k_norm >= 0) {
+    head_norm_bwd(t, params, grads, n->k_norm, t->dk_raw, dk, s->k_raw, t->d_o, T * t->KV);
+    dk = t->dk_raw;
+  }
+  if (n->q_bias >= 0) bias_bwd(train_grad(t, grads, n->q_bias), dq, T, Q);
+  if (n->k_bias >= 0) bias_bwd(train_grad(t, grads, n->k_bias), dk, T, K);
+  if (n->v_bias >= 0) bias_bwd(train_grad(t, grads, n->v_bias), t->dv, T, K);
+  norm_again(t, params, n->in_norm, s->x_in, T);
+  linear_bwd(t, params, grads, n->q, t->dxn, dq, t->xn, T, t->C, Q, 0.0f);
+  linear_bwd(t, params, grads, n->k, t->dxn, dk, t->xn, T, t->C, K, 1.0f);
+  linear_bwd(t, params, grads, n->v, t->dxn, t->dv, t->xn, T, t->C, K, 1.0f);
+  norm_bwd(t, params, grads, n->in_norm, s->x_in, T);
+}
+
+void agrl_trainer_backward(agrl_trainer *t, const float *params, const agrl_batch *b, const float *dlogp, float *grads) {
+  const size_t T = b->start[b->n_seqs];
+  AGRL_ASSERT(t->saved_tokens == T);
+  if (T == 0) return;
+  train_head_backward(t, params, T, dlogp, grads);
+  for (size_t l = t->L; l-- > 0;) {
+    const agrl_layer_index *n = &t->layout->layers[l];
+    feed_forward_bwd(t, params, grads, n, &t->saved[l], T);
+    attention_bwd(t, params, grads, b, n, &t->saved[l], T);
+  }
+  float *table = train_grad(t, grads, t->layout->embed);  // in token order
+  for (size_t i = 0; i < T; i++) agrl_add(table + (size_t)b->tokens[i] * t->C, t->dx + i * t->C, t->C);
+  t->saved_tokens = 0;
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inside of the trainer, shared by forward (train.c), LM head (train_head.c) and backward (train_backward.c).
+// T tokens of the packed batch, C hidden, F ffn, H heads, KV key/value heads, D head size, S positions with a target.
+// Saved per token and layer: 2 C + 2 H D + 2 KV D + H + 2 F floats (with QK-norm H D + KV D more), plus C at the end.
+// Norm outputs and the SwiGLU output are computed again in backward.
+#ifndef AGRL_MODEL_TRAIN_INT_H
+#define AGRL_MODEL_TRAIN_INT_H
+
+#include "common/model/train.h"
+#include "common/tensor/tensor.h"
+
+typedef struct train_saved {  // one layer's activations
+  float *x_in, *x_mid;        // (T,C) residual stream before attention, before feed-forward
+  float *q_raw, *k_raw;       // (T,H,D) (T,KV,D) before QK-norm; NULL without it
+  float *q, *k, *v, *o;       // (T,H,D) (T,KV,D) (T,KV,D) (T,H,D); q and k after norm and rotation
+  float *lse;                 // (T,H)
+  float *gate, *up;           // (T,F)
+} train_saved;
+
+struct agrl_trainer {
+  const agrl_layout *layout;
+  agrl_pool *pool;
+  size_t max_tokens;
+  size_t C, F, H, KV, D, L, V;
+  train_saved *saved;        // (L)
+  float *x_out;              // (T,C) after the last layer
+  float *rope;               // (context, D)
+  int32_t *pos;              // (T)
+  float *xn, *dxn, *dx;      // (T,C)
+  float *rstd;               // (T * H), shared by every norm in turn
+  float *fa, *fb, *fc;       // (T,F) scratch of the feed-forward
+  float *dq, *dk, *dv, *d_o; // (T,H,D) (T,KV,D) (T,KV,D) (T,H,D)
+  float *dq_raw, *dk_raw;    // like q_raw, k_raw
+  uint16_t *w16;             // bf16 copy of the matrix in use, of the largest tensor's size
+  // LM head, rows gathered in order of position
+  size_t chunk;              // rows of logits at a time
+  float *logits;             // (chunk, V)
+  size_t *sel;               // (S) positions
+  int32_t *sel_target;       // (S)
+  float *hx, *hn, *dh, *dhx; // (T,C) gathered x_out, its norm, and their gradients
+  float *h_rstd, *h_lse;     // (T)
+  float *h_dlogp, *h_ent;    // (T)
+  size_t n_sel, saved_tokens;  // saved_tokens 0: nothing saved for a backward
+  void *block;
+  size_t block_bytes;
+};
+
+static inline const float *train_param(const agrl_trainer *t, const float *block, int index) {
+  return block + t->layout->tensors[index].offset;
+}
+static inline float *train_grad(const agrl_trainer *t, float *block, int index) { return block + t->layout->tensors[index].offset; }
+
+// train_linear.c: y(M,O) = x(M,I) W^T (+ bias), with the actors' kernel where the weights are bf16 values.
+void train_linear(agrl_trainer *t, const float *params, float *y, const float *x, int weight, int bias, size_t M, size_t I, size_t O);
+const uint16_t *train_as_bf16(agrl_trainer *t, const float *params, int weight);  // in t->w16; NULL when that would round
+void train_linear_as(agrl_trainer *t, const float *params, const uint16_t *w16, float *y, const float *x, int weight, int bias, size_t M,
+                     size_t I, size_t O);  // the same with train_as_bf16's answer, for a matrix used several times
+
+// train_head.c
+void train_head_select(agrl_trainer *t, const agrl_batch *b);
+void train_head_forward(agrl_trainer *t, const float *params, size_t T, float *logp, float *entropy);
+void train_head_backward(agrl_trainer *t, const float *params, size_t T, const float *dlogp, float *grads);  // fills dx
+
+#endif

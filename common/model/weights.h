@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// Immutable, reference-counted snapshot of served weights (bf16 block in the layout of spec.h) with its version.
+// Thread-safe ref/unref; contents never change after creation. Readers swap snapshots by pointer between decode steps.
+#ifndef AGRL_MODEL_WEIGHTS_H
+#define AGRL_MODEL_WEIGHTS_H
+
+#include <stdint.h>
+
+#include "common/base/hash.h"
+#include "common/model/spec.h"
+
+typedef struct agrl_weights agrl_weights;
+
+// Version: epoch << 32 | step; strictly increasing along the surviving line of weights.
+#define AGRL_VERSION(epoch, step) (((uint64_t)(epoch) << 32) | (uint32_t)(step))
+#define AGRL_VERSION_STEP(v) ((uint32_t)(v))
+#define AGRL_VERSION_EPOCH(v) ((uint32_t)((v) >> 32))
+
+// Takes a copy of the bf16 block; layout is borrowed and must outlive the snapshot.
+agrl_weights *agrl_weights_new(const agrl_layout *layout, const uint16_t *bf16_block, uint64_t version);
+// The same from f32 (rounded to nearest even).
+agrl_weights *agrl_weights_from_f32(const agrl_layout *layout, const float *block, uint64_t version);
+agrl_weights *agrl_weights_ref(agrl_weights *w);
+void agrl_weights_unref(agrl_weights *w);  // NULL is fine
+const agrl_layout *agrl_weights_layout(const agrl_weights *w);
+const uint16_t *agrl_weights_block(const agrl_weights *w);              // bf16, n_elements
+const uint16_t *agrl_weights_tensor(const agrl_weights *w, int index);  // bf16
+const float *agrl_weights_vector(const agrl_weights *w, int index);     // f32 copy of a vector (norms, biases)
+uint64_t agrl_weights_version(const agrl_weights *w);
+agrl_sha256 agrl_weights_hash(const agrl_weights *w);  // of the bf16 block
+
+#endif
