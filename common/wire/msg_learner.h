@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// Plain structs of the learner's links and of operators: hello, batches, weights, status, control. Part of msg.h.
+#ifndef AGRL_WIRE_MSG_LEARNER_H
+#define AGRL_WIRE_MSG_LEARNER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/hash.h"
+#include "common/wire/msg_trace.h"
+
+typedef struct agrl_journal_entry {
+  uint64_t version;
+  size_t n_groups;
+  const uint64_t *groups;
+} agrl_journal_entry;
+
+typedef struct agrl_msg_hello {
+  uint64_t run;
+  uint64_t checkpoint_version, version;  // version: of the journal's last entry
+  size_t n_entries;
+  const agrl_journal_entry *entries;     // after the checkpoint, in order: these are TRAINED, every other lease returns
+} agrl_msg_hello;
+
+typedef struct agrl_msg_hello_reply {
+  uint64_t version;          // newest version replay was told of
+  uint64_t ready_groups;
+} agrl_msg_hello_reply;
+
+typedef struct agrl_msg_batch_request {
+  uint64_t version;          // of the weights to be updated
+  uint32_t groups;
+} agrl_msg_batch_request;
+
+typedef struct agrl_group {
+  uint64_t id;
+  const char *prompt_id;
+  double plain_accuracy;     // of the plain rollouts
+  uint32_t level;            // highest guidance level of a member; 0: none
+  size_t n;                  // G
+  const agrl_msg_scored *members;
+} agrl_group;
+
+typedef struct agrl_msg_batch {
+  size_t n_groups;
+  const agrl_group *groups;
+  uint32_t retry_ms;         // when empty
+  uint64_t ready_groups;     // still in the store
+} agrl_msg_batch;
+
+typedef struct agrl_msg_groups_fetch {
+  size_t n;
+  const uint64_t *ids;
+} agrl_msg_groups_fetch;
+
+typedef struct agrl_msg_trained {
+  uint64_t version;
+  size_t n;
+  const uint64_t *groups;
+} agrl_msg_trained;
+
+typedef struct agrl_msg_checkpointed {
+  uint64_t version;
+} agrl_msg_checkpointed;
+
+typedef struct agrl_msg_announce {
+  uint64_t run, version, bytes;
+  const char *phase;         // "sft", "rl", "done"
+  agrl_sha256 hash;          // of the bf16 block
+  const char *config_json;   // config.json text of the model
+  const char *tokenizer_path;  // tokenizer.json on this host or a shared file system
+} agrl_msg_announce;
+
+typedef struct agrl_msg_weights_get {
+  const char *actor;
+} agrl_msg_weights_get;
+
+typedef struct agrl_msg_chunk_get {
+  uint64_t version, offset;
+  uint32_t len;
+} agrl_msg_chunk_get;
+
+typedef struct agrl_msg_chunk {
+  uint64_t version, offset;  // version differs from the one asked for: that one is gone, start over
+  size_t len;
+  const uint8_t *data;
+} agrl_msg_chunk;
+
+typedef struct agrl_msg_status_request {
+  uint32_t unused;
+} agrl_msg_status_request;
+
+typedef struct agrl_kv {
+  const char *key, *value;
+} agrl_kv;
+typedef struct agrl_msg_status {
+  const char *service;       // "replay", "actor-0"
+  size_t n;
+  const agrl_kv *items;
+} agrl_msg_status;
+
+typedef struct agrl_msg_control {
+  const char *verb;          // "scale", "stop", "status", "restart"
+  const char *arg;
+} agrl_msg_control;
+
+typedef struct agrl_msg_ok {
+  const char *text;          // may be ""
+} agrl_msg_ok;
+
+typedef struct agrl_msg_error {
+  uint32_t code;             // agrl_rc
+  const char *text;
+} agrl_msg_error;
+
+#endif
