@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Arena: a list of chunks, newest first, each at least twice the one before up to a megabyte; objects are carved off
-// the newest. Clearing keeps the largest chunk only.
+// the newest. Clearing keeps the largest chunk only. Under AddressSanitizer what is not handed out is poisoned, so a read
+// past an object or after a clear is seen although the chunk is one allocation.
 #include "common/base/arena.h"
 
 #include <stdarg.h>
@@ -12,6 +13,15 @@
 #include "common/base/bug.h"
 #include "common/base/mem.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#define HIDE(p, n) ASAN_POISON_MEMORY_REGION(p, n)
+#define SHOW(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
+#else
+#define HIDE(p, n) ((void)(p), (void)(n))
+#define SHOW(p, n) ((void)(p), (void)(n))
+#endif
+
 enum { ALIGN = 16, FIRST_CHUNK = 4096, LARGEST_STEP = 1 << 20 };
 
 struct agrl_arena_chunk {
@@ -22,16 +32,15 @@ struct agrl_arena_chunk {
 
 void agrl_arena_init(agrl_arena *a, size_t limit_bytes) { *a = (agrl_arena){.limit_bytes = limit_bytes}; }
 
-static void free_chunks(struct agrl_arena_chunk *c) {
-  while (c) {
-    struct agrl_arena_chunk *next = c->next;
-    free(c);
-    c = next;
-  }
+static struct agrl_arena_chunk *free_chunk(struct agrl_arena_chunk *c) {
+  struct agrl_arena_chunk *next = c->next;
+  SHOW(c->bytes, c->size);
+  free(c);
+  return next;
 }
 
 void agrl_arena_release(agrl_arena *a) {
-  free_chunks(a->head);
+  for (struct agrl_arena_chunk *c = a->head; c;) c = free_chunk(c);
   a->head = NULL;
   a->used_bytes = 0;
 }
@@ -41,12 +50,9 @@ void agrl_arena_clear(agrl_arena *a) {
   for (struct agrl_arena_chunk *c = a->head; c; c = c->next) {
     if (c->size > largest->size) largest = c;
   }
-  for (struct agrl_arena_chunk *c = a->head; c;) {
-    struct agrl_arena_chunk *next = c->next;
-    if (c != largest) free(c);
-    c = next;
-  }
+  for (struct agrl_arena_chunk *c = a->head; c;) c = c == largest ? c->next : free_chunk(c);
   if (largest) {
+    HIDE(largest->bytes, largest->size);
     largest->next = NULL;
     largest->used = 0;
   }
@@ -63,6 +69,7 @@ static struct agrl_arena_chunk *chunk_with(agrl_arena *a, size_t bytes) {
   c->next = a->head;
   c->size = size;
   c->used = 0;
+  HIDE(c->bytes, c->size);
   a->head = c;
   return c;
 }
@@ -76,7 +83,8 @@ void *agrl_arena_try(agrl_arena *a, size_t size) {
   void *p = c->bytes + c->used;
   c->used += bytes;
   a->used_bytes += bytes;
-  memset(p, 0, bytes);
+  SHOW(p, size);
+  if (size) memset(p, 0, size);
   return p;
 }
 

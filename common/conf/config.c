@@ -53,6 +53,7 @@ const agrl_conf_key agrl_config_table[] = {
     REAL("sft.weight_decay", sft.weight_decay, "0.01", 0, 10, "Decoupled weight decay."),
     INT("sft.max_rows", sft.max_rows, "0", 0, 1e12, "Rows with a reference trace to use; 0: all."),
 
+    REAL("sft.guided_share", sft.guided_share, "0.2", 0, 1, "Share of the rows shown with guidance, so that its text means something to the model."),
     INT("grpo.versions", grpo.versions, "200", 0, 1e9, "RL updates to make; the job is done after them."),
     INT("grpo.group_size", grpo.group_size, "16", 2, 1024, "Rollouts per prompt, G."),
     INT("grpo.groups_per_step", grpo.groups_per_step, "16", 1, 65536, "Groups trained per version."),

@@ -18,11 +18,13 @@ static void embed(agrl_decoder *d, const agrl_weights *w, const int32_t *tokens,
 }
 
 // y = x W^T for one projection of x(M,I) to y(M,O).
-static void linear(agrl_decoder *d, const agrl_weights *w, float *y, const float *x, int weight, int bias, size_t M, size_t I, size_t O) {
+static void linear(agrl_decoder *d, const agrl_weights *w, float *y, const float *x, int weight, int bias, size_t M, size_t I,
+                   size_t O) {
   agrl_linear_bf16(d->pool, y, x, agrl_weights_tensor(w, weight), bias_of(w, bias), M, I, O);
 }
 
-static void query(agrl_decoder *d, const agrl_weights *w, const agrl_layer_index *n, const float *xn, const int32_t *pos, size_t M) {
+static void query(agrl_decoder *d, const agrl_weights *w, const agrl_layer_index *n, const float *xn, const int32_t *pos,
+                  size_t M) {
   float *raw = n->q_norm >= 0 ? d->o : d->q;  // o is free until attention writes it
   linear(d, w, raw, xn, n->q, n->q_bias, M, d->C, d->H * d->D);
   if (n->q_norm >= 0)

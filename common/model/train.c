@@ -106,7 +106,8 @@ agrl_rc agrl_trainer_new(const agrl_layout *l, agrl_pool *pool, size_t max_token
   if (t->block == NULL) {
     size_t need = c.used;
     free(t);
-    return agrl_fail(err, AGRL_ENOMEM, "trainer: cannot reserve %zu bytes for %zu tokens; lower the tokens of a batch", need, max_tokens);
+    return agrl_fail(err, AGRL_ENOMEM, "trainer: cannot reserve %zu bytes for %zu tokens; lower the tokens of a batch", need,
+                     max_tokens);
   }
   c = (agrl_carver){.base = t->block};
   carve_all(t, &c);
@@ -150,7 +151,8 @@ static void add_residual(float *y, const float *x, const float *branch, size_t n
   agrl_add(y, branch, n);
 }
 
-static void forward_layer(agrl_trainer *t, const float *params, const agrl_batch *b, size_t layer, train_saved *s, float *x_next, size_t T) {
+static void forward_layer(agrl_trainer *t, const float *params, const agrl_batch *b, size_t layer, train_saved *s, float *x_next,
+                          size_t T) {
   const agrl_layer_index *n = &t->layout->layers[layer];
   const size_t Q = t->H * t->D, K = t->KV * t->D;
   const float eps = t->layout->spec.norm_eps;

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Training side: packed forward with saved activations, per-token log-probs, and backward. Linked by learner and tests.
-// The weights used are an f32 block whose values may be bf16-rounded (the served values), so that log-probs agree with
-// the actors'. Deterministic for a given thread count. Not thread-safe; uses the pool given.
+// The weights used are an f32 block. A matrix whose values are all bf16 (the served values) goes through the kernel that
+// actors use: with served weights, log-probs equal theirs at temperature 1 to the last bit. Results do not depend on the
+// thread count or on how sequences are packed (gradients: up to the order of their sum). Not thread-safe; uses the pool.
+// State, one block reserved for max_tokens: per token and layer 4 * (2 hidden + 2 heads * head_dim + 2 kv_heads * head_dim
+// + heads + 2 ffn) bytes (QK-norm: 4 * (heads + kv_heads) * head_dim more), and scratch of about two layers.
 #ifndef AGRL_MODEL_TRAIN_H
 #define AGRL_MODEL_TRAIN_H
 

@@ -26,7 +26,8 @@ static void norm_bwd(agrl_trainer *t, const float *params, float *grads, int wei
   agrl_rmsnorm_bwd(t->pool, t->dx, train_grad(t, grads, weight), t->dxn, x, train_param(t, params, weight), t->rstd, T, t->C);
 }
 
-static void feed_forward_bwd(agrl_trainer *t, const float *params, float *grads, const agrl_layer_index *n, const train_saved *s, size_t T) {
+static void feed_forward_bwd(agrl_trainer *t, const float *params, float *grads, const agrl_layer_index *n, const train_saved *s,
+                             size_t T) {
   float *act = t->fa, *dact = t->fb, *dup = t->fc, *dgate = t->fa;  // act is not needed once down's gradient is done
   norm_again(t, params, n->post_norm, s->x_mid, T);
   agrl_swiglu(t->pool, act, s->gate, s->up, T, t->F);

@@ -51,9 +51,11 @@ static inline const float *train_param(const agrl_trainer *t, const float *block
 static inline float *train_grad(const agrl_trainer *t, float *block, int index) { return block + t->layout->tensors[index].offset; }
 
 // train_linear.c: y(M,O) = x(M,I) W^T (+ bias), with the actors' kernel where the weights are bf16 values.
-void train_linear(agrl_trainer *t, const float *params, float *y, const float *x, int weight, int bias, size_t M, size_t I, size_t O);
+void train_linear(agrl_trainer *t, const float *params, float *y, const float *x, int weight, int bias, size_t M, size_t I,
+                  size_t O);
 const uint16_t *train_as_bf16(agrl_trainer *t, const float *params, int weight);  // in t->w16; NULL when that would round
-void train_linear_as(agrl_trainer *t, const float *params, const uint16_t *w16, float *y, const float *x, int weight, int bias, size_t M,
+void train_linear_as(agrl_trainer *t, const float *params, const uint16_t *w16, float *y, const float *x, int weight, int bias,
+                     size_t M,
                      size_t I, size_t O);  // the same with train_as_bf16's answer, for a matrix used several times
 
 // train_head.c

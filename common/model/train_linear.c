@@ -39,7 +39,8 @@ const uint16_t *train_as_bf16(agrl_trainer *t, const float *params, int weight) 
   return atomic_load(&j.rounded) ? NULL : t->w16;
 }
 
-void train_linear_as(agrl_trainer *t, const float *params, const uint16_t *w16, float *y, const float *x, int weight, int bias, size_t M,
+void train_linear_as(agrl_trainer *t, const float *params, const uint16_t *w16, float *y, const float *x, int weight, int bias,
+                     size_t M,
                      size_t I, size_t O) {
   const float *row = bias >= 0 ? train_param(t, params, bias) : NULL;
   if (w16 != NULL) {
@@ -50,6 +51,7 @@ void train_linear_as(agrl_trainer *t, const float *params, const uint16_t *w16, 
   agrl_gemm_nt(t->pool, y, x, train_param(t, params, weight), M, O, I, row != NULL ? 1.0f : 0.0f);
 }
 
-void train_linear(agrl_trainer *t, const float *params, float *y, const float *x, int weight, int bias, size_t M, size_t I, size_t O) {
+void train_linear(agrl_trainer *t, const float *params, float *y, const float *x, int weight, int bias, size_t M, size_t I,
+                  size_t O) {
   train_linear_as(t, params, train_as_bf16(t, params, weight), y, x, weight, bias, M, I, O);
 }

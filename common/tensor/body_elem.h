@@ -5,6 +5,7 @@
 
 #include "common/tensor/kernels.h"
 #include "common/tensor/vec.h"
+#include "common/tensor/vec_shuffle.h"
 
 static void k_bf16_from_f32(uint16_t *dst, const float *src, size_t n) {
   for (size_t i = 0; i < n; i += VL) v_sth(dst + i, v_narrow(v_bf16_bits(v_ldr(src + i, n - i))), n - i);

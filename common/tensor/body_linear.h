@@ -3,16 +3,18 @@
 //
 // A bf16 pair is one 32-bit word: the odd element is the word with its low half cleared, the even one the word shifted
 // left. So x is packed, per block of LIN_MB rows, with even and odd elements apart, and weights widen at one operation
-// per vector and exactly (f32 products, no rounding of activations). A tile keeps MR x NR sums of VL lanes in registers;
-// with few rows it widens weights as it reads them, with many it first widens a panel of NR outputs into L1.
+// per vector and exactly (f32 products, no rounding of activations). A tile keeps MR x NR sums of VL lanes in
+// registers; with few rows it widens weights as it reads them, with many it first widens a panel of NR outputs into L1.
 //
 // Batch invariance: the sum of an output runs over blocks of I (a partition that depends on I only), inside one over
-// words in order, lane by lane, and the lanes are folded by v_totals: none of this depends on M, on the tile or on the path.
+// words in order, lane by lane, and the lanes are folded by v_totals: none of this depends on M, on the tile or on the
+// path.
 #ifndef AGRL_TENSOR_BODY_LINEAR_H
 #define AGRL_TENSOR_BODY_LINEAR_H
 
 #include "common/tensor/kernels.h"
 #include "common/tensor/vec.h"
+#include "common/tensor/vec_shuffle.h"
 
 #if VL == 16
 #define LIN_MR 4
@@ -65,8 +67,8 @@ VINLINE vu linear_words(const uint16_t *w, size_t left) {
 VINLINE vf linear_even(vu w) { return (vf)(w << 16); }
 VINLINE vf linear_odd(vu w) { return (vf)(w & 0xffff0000u); }
 
-// Widens NR rows of weights, interleaved by chunk: (chunks, NR, [evens, odds]). ahead: distance to the next NR rows, which
-// are fetched meanwhile (rows are too short for the hardware prefetcher).
+// Widens NR rows of weights, interleaved by chunk: (chunks, NR, [evens, odds]). ahead: distance to the next NR rows,
+// which are fetched meanwhile (rows are too short for the hardware prefetcher).
 VINLINE void linear_widen(float *panel, const uint16_t *const *w, size_t kc, size_t chunks, size_t ahead) {
   for (size_t c = 0; c < chunks; c++) {
     for (int n = 0; n < LIN_NR; n++, panel += LIN_CH) {
@@ -120,8 +122,8 @@ VINLINE void linear_tile(float *out, int mr, const float *x, size_t ldx, const f
   }
 }
 
-static void linear_tile_of(float *out, size_t mr, const float *x, size_t ldx, const float *panel, const uint16_t *const *w,
-                           size_t kc, size_t chunks, size_t ahead) {
+static void linear_tile_of(float *out, size_t mr, const float *x, size_t ldx, const float *panel,
+                           const uint16_t *const *w, size_t kc, size_t chunks, size_t ahead) {
   if (panel) {
     if (mr == LIN_MR) linear_tile(out, LIN_MR, x, ldx, panel, NULL, kc, chunks, 0);
     else

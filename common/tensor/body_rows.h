@@ -5,6 +5,7 @@
 
 #include "common/tensor/kernels.h"
 #include "common/tensor/vec.h"
+#include "common/tensor/vec_shuffle.h"
 
 static float row_sumsq(const float *x, size_t D) {
   vf s0 = {0}, s1 = {0};
@@ -29,7 +30,8 @@ static void k_rmsnorm(float *y, float *rstd, const float *x, const float *w, siz
   }
 }
 
-static void k_rmsnorm_dx(float *dx, const float *dy, const float *x, const float *w, const float *rstd, size_t M, size_t D) {
+static void k_rmsnorm_dx(float *dx, const float *dy, const float *x, const float *w, const float *rstd, size_t M,
+                         size_t D) {
   for (size_t m = 0; m < M; m++, x += D, dy += D, dx += D) {
     vf s = {0};
     for (size_t i = 0; i < D; i += VL)
@@ -57,7 +59,8 @@ static void k_rmsnorm_dw(float *dw, const float *dy, const float *x, const float
   }
 }
 
-static void k_rope(float *x, const int32_t *pos, const float *cos_sin, size_t M, size_t n_heads, size_t head_dim, int dir) {
+static void k_rope(float *x, const int32_t *pos, const float *cos_sin, size_t M, size_t n_heads, size_t head_dim,
+                   int dir) {
   size_t half = head_dim / 2;
   float sign = dir < 0 ? -1.0f : 1.0f;
   for (size_t m = 0; m < M; m++) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Public element-wise functions: split over the pool, then the kernels in use. Elements are independent, so the split may
-// follow the thread count; agrl_sumsq, a reduction, uses blocks that depend on n only.
+// Public element-wise functions: split over the pool, then the kernels in use. Elements are independent, so the split
+// may follow the thread count; agrl_sumsq, a reduction, uses blocks that depend on n only.
 #include "common/tensor/kernels.h"
 
 enum { ELEM_MIN = 16384, ELEM_ALIGN = 64, SUMSQ_BLOCKS = 256 };
@@ -54,7 +54,8 @@ static void swiglu_bwd_range(void *arg, size_t lo, size_t hi) {
   agrl_kernels_use->swiglu_bwd(j->dg + lo, j->du + lo, j->dy + lo, j->g + lo, j->u + lo, hi - lo);
 }
 
-void agrl_swiglu_bwd(agrl_pool *pool, float *dg, float *du, const float *dy, const float *g, const float *u, size_t M, size_t F) {
+void agrl_swiglu_bwd(agrl_pool *pool, float *dg, float *du, const float *dy, const float *g, const float *u, size_t M,
+                     size_t F) {
   swiglu_job j = {.dg = dg, .du = du, .dy = dy, .g = g, .u = u};
   agrl_parallel_range(pool, M * F, ELEM_ALIGN, ELEM_MIN / 2, swiglu_bwd_range, &j);
 }
@@ -72,8 +73,8 @@ static void adamw_range(void *arg, size_t lo, size_t hi) {
                           j->bf16 ? j->bf16 + lo : NULL, hi - lo, j->a);
 }
 
-void agrl_adamw_step(agrl_pool *pool, float *p, float *m, float *v, const float *grad, float *served, uint16_t *bf16, size_t n,
-                     const agrl_adamw *a) {
+void agrl_adamw_step(agrl_pool *pool, float *p, float *m, float *v, const float *grad, float *served, uint16_t *bf16,
+                     size_t n, const agrl_adamw *a) {
   adamw_job j = {p, m, v, served, bf16, grad, a};
   agrl_parallel_range(pool, n, ELEM_ALIGN, ELEM_MIN, adamw_range, &j);
 }

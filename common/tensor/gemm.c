@@ -37,7 +37,8 @@ static void run_strip(void *arg, size_t index) {
     C += at;
     N = len;
   }
-  cblas_sgemm(CblasRowMajor, j->ta, j->tb, (int)M, (int)N, (int)j->K, 1.0f, A, (int)lda, B, (int)ldb, j->beta, C, (int)j->N);
+  cblas_sgemm(CblasRowMajor, j->ta, j->tb, (int)M, (int)N, (int)j->K, 1.0f, A, (int)lda, B, (int)ldb, j->beta, C,
+              (int)j->N);
 }
 
 static void gemm(agrl_pool *pool, gemm_job *j) {
@@ -51,17 +52,21 @@ static void gemm(agrl_pool *pool, gemm_job *j) {
 }
 
 void agrl_gemm_nt(agrl_pool *pool, float *C, const float *A, const float *B, size_t M, size_t N, size_t K, float beta) {
-  gemm(pool, &(gemm_job){.ta = CblasNoTrans, .tb = CblasTrans, .C = C, .A = A, .B = B, .M = M, .N = N, .K = K, .beta = beta});
+  gemm(pool, &(gemm_job){.ta = CblasNoTrans, .tb = CblasTrans, .C = C, .A = A, .B = B, .M = M, .N = N, .K = K,
+                         .beta = beta});
 }
 void agrl_gemm_nn(agrl_pool *pool, float *C, const float *A, const float *B, size_t M, size_t N, size_t K, float beta) {
-  gemm(pool, &(gemm_job){.ta = CblasNoTrans, .tb = CblasNoTrans, .C = C, .A = A, .B = B, .M = M, .N = N, .K = K, .beta = beta});
+  gemm(pool, &(gemm_job){.ta = CblasNoTrans, .tb = CblasNoTrans, .C = C, .A = A, .B = B, .M = M, .N = N, .K = K,
+                         .beta = beta});
 }
 void agrl_gemm_tn(agrl_pool *pool, float *C, const float *A, const float *B, size_t M, size_t N, size_t K, float beta) {
-  gemm(pool, &(gemm_job){.ta = CblasTrans, .tb = CblasNoTrans, .C = C, .A = A, .B = B, .M = M, .N = N, .K = K, .beta = beta});
+  gemm(pool, &(gemm_job){.ta = CblasTrans, .tb = CblasNoTrans, .C = C, .A = A, .B = B, .M = M, .N = N, .K = K,
+                         .beta = beta});
 }
 
-// Sizes that reach the main kernel and every edge of the known OpenBLAS tilings (16x4, 8x4, 64x16 ...), and K beyond one
-// unrolled turn. Inputs are small integers over 8: every product and sum is exact in f32, so any difference is an error.
+// Sizes that reach the main kernel and every edge of the known OpenBLAS tilings (16x4, 8x4, 64x16 ...), and K beyond
+// one unrolled turn. Inputs are small integers over 8: every product and sum is exact in f32, so any difference is an
+// error.
 enum { CHECK_M = 83, CHECK_N = 101, CHECK_K = 71 };
 
 static float check_value(size_t i) { return (float)((int)((i * 2654435761u >> 7) % 17) - 8) / 8.0f; }
@@ -90,6 +95,7 @@ agrl_rc agrl_gemm_init(agrl_error *err) {
       check_form(CblasTrans, CblasNoTrans, A, B, C))
     return AGRL_OK;
   return agrl_fail(err, AGRL_ESELFCHECK,
-                   "OpenBLAS (core %s) multiplies wrongly on this CPU: set OPENBLAS_CORETYPE=Haswell, or install a newer OpenBLAS",
+                   "OpenBLAS (core %s) multiplies wrongly on this CPU: set OPENBLAS_CORETYPE=Haswell or install a "
+                   "newer OpenBLAS",
                    openblas_get_corename());
 }

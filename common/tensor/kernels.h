@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Private to common/tensor: the table of single-thread kernels that each instruction set fills (kernels_<isa>.c), and the
-// one in use. The public functions split their work over the pool and call through it. Ranges are half open.
+// Private to common/tensor: the table of single-thread kernels that each instruction set fills (kernels_<isa>.c), and
+// the one in use. The public functions split their work over the pool and call through it. Ranges are half open.
 #ifndef AGRL_TENSOR_KERNELS_H
 #define AGRL_TENSOR_KERNELS_H
 
@@ -33,11 +33,13 @@ typedef struct agrl_kernels {
   double (*sumsq)(const float *x, size_t n);
   void (*swiglu)(float *y, const float *g, const float *u, size_t n);
   void (*swiglu_bwd)(float *dg, float *du, const float *dy, const float *g, const float *u, size_t n);
-  void (*adamw)(float *p, float *m, float *v, const float *grad, float *served, uint16_t *bf16, size_t n, const agrl_adamw *a);
+  void (*adamw)(float *p, float *m, float *v, const float *grad, float *served, uint16_t *bf16, size_t n,
+                const agrl_adamw *a);
 
   void (*rmsnorm)(float *y, float *rstd, const float *x, const float *w, size_t M, size_t D, float eps);
   void (*rmsnorm_dx)(float *dx, const float *dy, const float *x, const float *w, const float *rstd, size_t M, size_t D);
-  void (*rmsnorm_dw)(float *dw, const float *dy, const float *x, const float *rstd, size_t M, size_t D, size_t c0, size_t c1);
+  void (*rmsnorm_dw)(float *dw, const float *dy, const float *x, const float *rstd, size_t M, size_t D, size_t c0,
+                     size_t c1);
   void (*rope)(float *x, const int32_t *pos, const float *cos_sin, size_t M, size_t n_heads, size_t head_dim, int dir);
   void (*logsumexp)(float *lse, const float *logits, size_t M, size_t V);
   void (*logp_bwd)(float *logits, const float *lse, const int32_t *target, const float *dlogp, size_t M, size_t V);
@@ -56,8 +58,8 @@ extern const agrl_kernels agrl_kernels_avx2, agrl_kernels_avx512, agrl_kernels_a
 
 extern const agrl_kernels *agrl_kernels_use;  // set by agrl_tensor_init; portable before it
 
-// Splits [0, n) into chunks that are multiples of align (the last one excepted), one per pool thread but none smaller than
-// min, and calls fn(arg, lo, hi) for each over the pool.
+// Splits [0, n) into chunks that are multiples of align (the last one excepted), one per pool thread but none smaller
+// than min, and calls fn(arg, lo, hi) for each over the pool.
 typedef void (*agrl_range_fn)(void *arg, size_t lo, size_t hi);
 void agrl_parallel_range(agrl_pool *pool, size_t n, size_t align, size_t min, agrl_range_fn fn, void *arg);
 

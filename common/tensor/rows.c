@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Public row-wise functions (norms, rotary embedding, log-softmax pieces) and the bf16 linear layer: split over the pool,
-// then the kernels in use.
+// Public row-wise functions (norms, rotary embedding, log-softmax pieces) and the bf16 linear layer: split over the
+// pool, then the kernels in use.
 #include <math.h>
 
 #include "common/tensor/kernels.h"
@@ -17,10 +17,12 @@ typedef struct norm_job {
 
 static void norm_range(void *arg, size_t lo, size_t hi) {
   const norm_job *j = arg;
-  agrl_kernels_use->rmsnorm(j->y + lo * j->D, j->rstd_out ? j->rstd_out + lo : NULL, j->x + lo * j->D, j->w, hi - lo, j->D, j->eps);
+  agrl_kernels_use->rmsnorm(j->y + lo * j->D, j->rstd_out ? j->rstd_out + lo : NULL, j->x + lo * j->D, j->w, hi - lo,
+                            j->D, j->eps);
 }
 
-void agrl_rmsnorm(agrl_pool *pool, float *y, float *rstd, const float *x, const float *w, size_t M, size_t D, float eps) {
+void agrl_rmsnorm(agrl_pool *pool, float *y, float *rstd, const float *x, const float *w, size_t M, size_t D,
+                  float eps) {
   norm_job j = {.y = y, .rstd_out = rstd, .x = x, .w = w, .D = D, .eps = eps};
   agrl_parallel_range(pool, M, 1, rows_min(D), norm_range, &j);
 }
@@ -36,8 +38,8 @@ static void norm_dw_range(void *arg, size_t lo, size_t hi) {
   agrl_kernels_use->rmsnorm_dw(j->dw, j->dy, j->x, j->rstd, j->M, j->D, lo, hi);
 }
 
-void agrl_rmsnorm_bwd(agrl_pool *pool, float *dx, float *dw, const float *dy, const float *x, const float *w, const float *rstd,
-                      size_t M, size_t D) {
+void agrl_rmsnorm_bwd(agrl_pool *pool, float *dx, float *dw, const float *dy, const float *x, const float *w,
+                      const float *rstd, size_t M, size_t D) {
   norm_job j = {.dx = dx, .dw = dw, .dy = dy, .x = x, .w = w, .rstd = rstd, .M = M, .D = D};
   agrl_parallel_range(pool, M, 1, rows_min(D), norm_dx_range, &j);
   agrl_parallel_range(pool, D, 64, rows_min(M) < 64 ? 64 : rows_min(M), norm_dw_range, &j);
@@ -64,11 +66,12 @@ typedef struct rope_job {
 
 static void rope_range(void *arg, size_t lo, size_t hi) {
   const rope_job *j = arg;
-  agrl_kernels_use->rope(j->x + lo * j->n_heads * j->head_dim, j->pos + lo, j->cos_sin, hi - lo, j->n_heads, j->head_dim, j->dir);
+  agrl_kernels_use->rope(j->x + lo * j->n_heads * j->head_dim, j->pos + lo, j->cos_sin, hi - lo, j->n_heads,
+                         j->head_dim, j->dir);
 }
 
-void agrl_rope(agrl_pool *pool, float *x, const int32_t *pos, const float *cos_sin, size_t M, size_t n_heads, size_t head_dim,
-               int dir) {
+void agrl_rope(agrl_pool *pool, float *x, const int32_t *pos, const float *cos_sin, size_t M, size_t n_heads,
+               size_t head_dim, int dir) {
   rope_job j = {x, pos, cos_sin, n_heads, head_dim, dir};
   agrl_parallel_range(pool, M, 1, rows_min(n_heads * head_dim), rope_range, &j);
 }
@@ -94,7 +97,8 @@ static void logp_bwd_range(void *arg, size_t lo, size_t hi) {
   agrl_kernels_use->logp_bwd(j->grad + lo * j->V, j->lse + lo, j->target + lo, j->dlogp + lo, hi - lo, j->V);
 }
 
-void agrl_logp_bwd(agrl_pool *pool, float *logits, const float *lse, const int32_t *target, const float *dlogp, size_t M, size_t V) {
+void agrl_logp_bwd(agrl_pool *pool, float *logits, const float *lse, const int32_t *target, const float *dlogp,
+                   size_t M, size_t V) {
   softmax_job j = {.grad = logits, .lse = lse, .target = target, .dlogp = dlogp, .V = V};
   agrl_parallel_range(pool, M, 1, rows_min(V), logp_bwd_range, &j);
 }
@@ -105,12 +109,14 @@ static void entropy_range(void *arg, size_t lo, size_t hi) {
 }
 
 void agrl_entropy(agrl_pool *pool, float *entropy, const float *logits, const float *lse, size_t M, size_t V) {
-  agrl_parallel_range(pool, M, 1, rows_min(V), entropy_range, &(softmax_job){.out = entropy, .logits = logits, .lse = lse, .V = V});
+  agrl_parallel_range(pool, M, 1, rows_min(V), entropy_range,
+                      &(softmax_job){.out = entropy, .logits = logits, .lse = lse, .V = V});
 }
 
 static void linear_range(void *arg, size_t lo, size_t hi) { agrl_kernels_use->linear(arg, lo, hi); }
 
-void agrl_linear_bf16(agrl_pool *pool, float *y, const float *x, const uint16_t *w, const float *bias, size_t M, size_t I, size_t O) {
+void agrl_linear_bf16(agrl_pool *pool, float *y, const float *x, const uint16_t *w, const float *bias, size_t M,
+                      size_t I, size_t O) {
   agrl_linear_args a = {y, x, w, bias, M, I, O};
   size_t work = M * I, min = work >= 32768 ? 24 : 32768 / (work ? work : 1);  // a job has 32K products at least
   if (M == 0) return;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Numeric kernels with CPU dispatch at run time (AVX-512 BF16, AVX-512, AVX2+FMA, portable C). No idea of a transformer
-// beyond its building blocks. All arrays row-major f32 unless said; sizes in elements; outputs do not alias inputs unless
-// said. Results do not depend on the thread count of the pool: every output element is reduced by one job in a fixed order.
-// AGRL_CPU=portable|avx2|avx512|avx512bf16 forces a variant. Reductions are per-row batch-invariant in the kernels of
-// the _bf16 linear family: row m of y does not depend on M.
+// beyond its building blocks. All arrays row-major f32 unless said; sizes in elements; outputs do not alias inputs
+// unless said. Results do not depend on the thread count of the pool: every output element is reduced by one job in a
+// fixed order. AGRL_CPU=portable|avx2|avx512|avx512bf16 forces a variant. Reductions are per-row batch-invariant in the
+// kernels of the _bf16 linear family: row m of y does not depend on M.
 #ifndef AGRL_TENSOR_TENSOR_H
 #define AGRL_TENSOR_TENSOR_H
 
@@ -16,8 +16,8 @@
 
 typedef enum { AGRL_CPU_PORTABLE, AGRL_CPU_AVX2, AGRL_CPU_AVX512, AGRL_CPU_AVX512BF16, AGRL_CPU_N } agrl_cpu;
 
-// Picks the best variant (or AGRL_CPU's), pins OpenBLAS to one thread per caller, and checks a small GEMM against a naive
-// loop: AGRL_ESELFCHECK on mismatch (old OpenBLAS on new CPUs). Call once before use, from one thread.
+// Picks the best variant (or AGRL_CPU's), pins OpenBLAS to one thread per caller, and checks a small GEMM against a
+// naive loop: AGRL_ESELFCHECK on mismatch (old OpenBLAS on new CPUs). Call once before use, from one thread.
 agrl_rc agrl_tensor_init(agrl_error *err);
 agrl_cpu agrl_tensor_cpu(void);
 bool agrl_cpu_supported(agrl_cpu cpu);
@@ -29,40 +29,50 @@ void agrl_f32_from_bf16(float *dst, const uint16_t *src, size_t n);
 void agrl_f32_from_f16(float *dst, const uint16_t *src, size_t n);
 void agrl_f16_from_f32(uint16_t *dst, const float *src, size_t n);
 
-// y(M,O) = x(M,I) . w(O,I)^T (+ bias(O) if not NULL); w bf16. Own kernels for any M; parallel over O. Weights widen exactly
-// and activations stay f32. As fast as agrl_gemm_nt at large M, so a trainer's forward can use it too and then agrees with
-// decode to the last bit.
-void agrl_linear_bf16(agrl_pool *pool, float *y, const float *x, const uint16_t *w, const float *bias, size_t M, size_t I, size_t O);
+// y(M,O) = x(M,I) . w(O,I)^T (+ bias(O) if not NULL); w bf16. Own kernels for any M; parallel over O. Weights widen
+// exactly and activations stay f32. As fast as agrl_gemm_nt at large M, so a trainer's forward can use it too and then
+// agrees with decode to the last bit.
+void agrl_linear_bf16(agrl_pool *pool, float *y, const float *x, const uint16_t *w, const float *bias, size_t M,
+                      size_t I, size_t O);
 
 // f32 products on OpenBLAS, split over the pool with a fixed partition of the output. beta 0 or 1.
-void agrl_gemm_nt(agrl_pool *pool, float *C, const float *A, const float *B, size_t M, size_t N, size_t K, float beta);  // C(M,N) = A(M,K) B(N,K)^T
-void agrl_gemm_nn(agrl_pool *pool, float *C, const float *A, const float *B, size_t M, size_t N, size_t K, float beta);  // C(M,N) = A(M,K) B(K,N)
-void agrl_gemm_tn(agrl_pool *pool, float *C, const float *A, const float *B, size_t M, size_t N, size_t K, float beta);  // C(M,N) = A(K,M)^T B(K,N)
+// C(M,N) = A(M,K) B(N,K)^T
+void agrl_gemm_nt(agrl_pool *pool, float *C, const float *A, const float *B, size_t M, size_t N, size_t K, float beta);
+// C(M,N) = A(M,K) B(K,N)
+void agrl_gemm_nn(agrl_pool *pool, float *C, const float *A, const float *B, size_t M, size_t N, size_t K, float beta);
+// C(M,N) = A(K,M)^T B(K,N)
+void agrl_gemm_tn(agrl_pool *pool, float *C, const float *A, const float *B, size_t M, size_t N, size_t K, float beta);
 
 // RMSNorm over rows: y(M,D) = x * rstd * w; rstd(M) kept for backward (may be NULL).
-void agrl_rmsnorm(agrl_pool *pool, float *y, float *rstd, const float *x, const float *w, size_t M, size_t D, float eps);
+void agrl_rmsnorm(agrl_pool *pool, float *y, float *rstd, const float *x, const float *w, size_t M, size_t D,
+                  float eps);
 // dx(M,D) += ..., dw(D) += ... (dw reduced in row order blocks of fixed size)
-void agrl_rmsnorm_bwd(agrl_pool *pool, float *dx, float *dw, const float *dy, const float *x, const float *w, const float *rstd, size_t M, size_t D);
+void agrl_rmsnorm_bwd(agrl_pool *pool, float *dx, float *dw, const float *dy, const float *x, const float *w,
+                      const float *rstd, size_t M, size_t D);
 
-// Rotary embedding in place on x(M, n_heads, head_dim), Hugging Face "rotate half" convention; pos(M). dir +1 forward, -1 backward.
-// cos_sin: table (context, head_dim) of [cos(0..d/2), sin(0..d/2)] per position, built by agrl_rope_table.
+// Rotary embedding in place on x(M, n_heads, head_dim), Hugging Face "rotate half" convention; pos(M). dir +1 forward,
+// -1 backward. cos_sin: table (context, head_dim) of [cos(0..d/2), sin(0..d/2)] per position, built by agrl_rope_table.
 void agrl_rope_table(float *cos_sin, size_t context, size_t head_dim, double theta);
-void agrl_rope(agrl_pool *pool, float *x, const int32_t *pos, const float *cos_sin, size_t M, size_t n_heads, size_t head_dim, int dir);
+void agrl_rope(agrl_pool *pool, float *x, const int32_t *pos, const float *cos_sin, size_t M, size_t n_heads,
+               size_t head_dim, int dir);
 
 // y(M,F) = silu(g) * u ; backward: dg, du overwritten.
 void agrl_swiglu(agrl_pool *pool, float *y, const float *g, const float *u, size_t M, size_t F);
-void agrl_swiglu_bwd(agrl_pool *pool, float *dg, float *du, const float *dy, const float *g, const float *u, size_t M, size_t F);
+void agrl_swiglu_bwd(agrl_pool *pool, float *dg, float *du, const float *dy, const float *g, const float *u, size_t M,
+                     size_t F);
 
-// Causal attention over packed sequences (start: n_seqs+1 offsets). q (T,H,D), k and v (T,KV,D), o (T,H,D); lse (T,H): log-sum-exp of
-// scaled scores, kept for backward. Parallel over (sequence, head). scale = 1/sqrt(D).
-void agrl_attn(agrl_pool *pool, float *o, float *lse, const float *q, const float *k, const float *v, const size_t *start, size_t n_seqs, size_t H, size_t KV, size_t D);
+// Causal attention over packed sequences (start: n_seqs+1 offsets). q (T,H,D), k and v (T,KV,D), o (T,H,D); lse (T,H):
+// log-sum-exp of scaled scores, kept for backward. Parallel over (sequence, head). scale = 1/sqrt(D).
+void agrl_attn(agrl_pool *pool, float *o, float *lse, const float *q, const float *k, const float *v,
+               const size_t *start, size_t n_seqs, size_t H, size_t KV, size_t D);
 // dq, dk, dv overwritten.
-void agrl_attn_bwd(agrl_pool *pool, float *dq, float *dk, float *dv, const float *d_o, const float *q, const float *k, const float *v, const float *o, const float *lse,
-                   const size_t *start, size_t n_seqs, size_t H, size_t KV, size_t D);
+void agrl_attn_bwd(agrl_pool *pool, float *dq, float *dk, float *dv, const float *d_o, const float *q, const float *k,
+                   const float *v, const float *o, const float *lse, const size_t *start, size_t n_seqs, size_t H,
+                   size_t KV, size_t D);
 
-// Decode attention: one query token per sequence over up to two segments of keys/values (shared prefix, own). Segment layout: (KV, cap, D) per
-// sequence with row stride D, so that one head's keys are contiguous. Equals, bit by bit, the query's row of agrl_attn over the same
-// keys, wherever the segments are cut.
+// Decode attention: one query token per sequence over up to two segments of keys/values (shared prefix, own). Segment
+// layout: (KV, cap, D) per sequence with row stride D, so that one head's keys are contiguous. Equals, bit by bit, the
+// query's row of agrl_attn over the same keys, wherever the segments are cut.
 typedef struct agrl_attn_seg {
   const float *k, *v;  // (KV, cap, D)
   size_t cap, len;     // len keys used; 0 allowed
@@ -70,24 +80,29 @@ typedef struct agrl_attn_seg {
 typedef struct agrl_attn_job {
   agrl_attn_seg seg[2];
 } agrl_attn_job;
-void agrl_attn_decode(agrl_pool *pool, float *o, const float *q, const agrl_attn_job *jobs, size_t n, size_t H, size_t KV, size_t D);  // o, q: (n,H,D)
+void agrl_attn_decode(agrl_pool *pool, float *o, const float *q, const agrl_attn_job *jobs, size_t n, size_t H,
+                      size_t KV, size_t D);  // o, q: (n,H,D)
 
-// Log-softmax pieces over rows of logits (M,V): lse(M); and logits overwritten by softmax when probs is true.
+// Log-softmax pieces over rows of logits (M,V): lse(M).
 void agrl_logsumexp(agrl_pool *pool, float *lse, const float *logits, size_t M, size_t V);
-// logits(M,V) -> d(loss)/d(logits) in place for loss = sum_m dlogp[m] * log p(target[m]): dlogp[m] * (onehot - softmax).
-void agrl_logp_bwd(agrl_pool *pool, float *logits, const float *lse, const int32_t *target, const float *dlogp, size_t M, size_t V);
+// logits(M,V) -> d(loss)/d(logits) in place for loss = sum_m dlogp[m] * log p(target[m]), that is
+// dlogp[m] * (onehot - softmax). Rows with target -1 become 0.
+void agrl_logp_bwd(agrl_pool *pool, float *logits, const float *lse, const int32_t *target, const float *dlogp,
+                   size_t M, size_t V);
 void agrl_entropy(agrl_pool *pool, float *entropy, const float *logits, const float *lse, size_t M, size_t V);  // nats
 
-void agrl_add(float *y, const float *x, size_t n);                        // y += x
-void agrl_scale(float *y, float a, size_t n);                             // y *= a
-double agrl_sumsq(agrl_pool *pool, const float *x, size_t n);             // fixed blocks: independent of the thread count
-void agrl_expf(float *y, const float *x, size_t n);                       // polynomial, error bound in the tests; y may be x
+void agrl_add(float *y, const float *x, size_t n);             // y += x
+void agrl_scale(float *y, float a, size_t n);                  // y *= a
+double agrl_sumsq(agrl_pool *pool, const float *x, size_t n);  // fixed blocks: independent of the thread count
+void agrl_expf(float *y, const float *x, size_t n);            // y may be x; relative error < 2e-7; 0 below 2^-125
 
-// One AdamW step over n elements, in one pass. grad is scaled by gscale first (clipping). bias corrections bc1 = 1-b1^t, bc2 = 1-b2^t.
-// wd 0 for vectors. Also writes bf16-rounded copies: served (f32 values, may be NULL) and bf16 (may be NULL).
+// One AdamW step over n elements, in one pass. grad is scaled by gscale first (clipping). Bias corrections
+// bc1 = 1-b1^t, bc2 = 1-b2^t. wd 0 for vectors. Also writes bf16-rounded copies: served (f32 values, may be NULL) and
+// bf16 (may be NULL).
 typedef struct agrl_adamw {
   float lr, beta1, beta2, eps, wd, bc1, bc2, gscale;
 } agrl_adamw;
-void agrl_adamw_step(agrl_pool *pool, float *p, float *m, float *v, const float *grad, float *served, uint16_t *bf16, size_t n, const agrl_adamw *a);
+void agrl_adamw_step(agrl_pool *pool, float *p, float *m, float *v, const float *grad, float *served, uint16_t *bf16,
+                     size_t n, const agrl_adamw *a);
 
 #endif

@@ -40,7 +40,8 @@ void agrl_bpe_set_token(agrl_bpe *t, int32_t id, const char *bytes, size_t len, 
     t->cap_ids = cap;
   }
   if (need > t->n_ids) t->n_ids = need;
-  t->tokens[id] = (bpe_token){.off = (uint32_t)t->bytes.len, .len = (uint32_t)len, .known = true, .raw = raw, .in_model = in_model};
+  t->tokens[id] =
+      (bpe_token){.off = (uint32_t)t->bytes.len, .len = (uint32_t)len, .known = true, .raw = raw, .in_model = in_model};
   agrl_buf_add(&t->bytes, bytes, len);
   if (len == 1 && !raw) t->byte_id[(unsigned char)bytes[0]] = id;
 }
@@ -99,7 +100,10 @@ static size_t slots_for(size_t n) {
 
 agrl_rc agrl_bpe_finish(agrl_bpe *t, const char *name, agrl_error *err) {
   for (int b = 0; b < 256; b++) {
-    if (t->byte_id[b] < 0) return agrl_fail(err, AGRL_EUNSUPPORTED, "%s: vocab has no token for byte 0x%02x; only complete byte-level vocabularies are supported", name, b);
+    if (t->byte_id[b] < 0)
+      return agrl_fail(err, AGRL_EUNSUPPORTED,
+                       "%s: vocab has no token for byte 0x%02x; only complete byte-level vocabularies are supported",
+                       name, b);
   }
   t->text_mask = slots_for(t->n_ids) - 1;
   t->texts = agrl_xreallocarray(NULL, t->text_mask + 1, sizeof *t->texts);
@@ -117,7 +121,8 @@ agrl_rc agrl_bpe_finish(agrl_bpe *t, const char *name, agrl_error *err) {
   for (size_t r = 0; r < t->n_merges; r++) {
     const bpe_merge *m = &t->merges[r];
     size_t i = pair_hash(m->left, m->right) & t->pair_mask;
-    while (t->pairs[i].id >= 0 && (t->pairs[i].left != m->left || t->pairs[i].right != m->right)) i = (i + 1) & t->pair_mask;
+    while (t->pairs[i].id >= 0 && (t->pairs[i].left != m->left || t->pairs[i].right != m->right))
+      i = (i + 1) & t->pair_mask;
     t->pairs[i] = (bpe_pair_slot){.left = m->left, .right = m->right, .id = m->id, .rank = (uint32_t)r};
   }
   return AGRL_OK;
@@ -210,7 +215,8 @@ typedef struct sym {
 static void consider(const agrl_bpe *t, heap *h, const sym *y, size_t len, size_t at) {
   if (at >= len || y[at].next >= len) return;
   const bpe_pair_slot *p = find_pair(t, y[at].id, y[y[at].next].id);
-  if (p != NULL) heap_put(h, (cand){.rank = p->rank, .at = (uint32_t)at, .left = p->left, .right = p->right, .id = p->id});
+  if (p != NULL)
+    heap_put(h, (cand){.rank = p->rank, .at = (uint32_t)at, .left = p->left, .right = p->right, .id = p->id});
 }
 
 static void encode_long(sink *s, const char *piece, size_t len) {
@@ -256,7 +262,8 @@ static void encode_piece(void *user, const char *piece, size_t len) {
 static void encode_plain(sink *s, const char *text, size_t len) {
   if (len == 0) return;
   agrl_buf normal = {0};
-  if (s->t->nfc && agrl_nfc(text, len, &normal)) agrl_pretok_run(s->t->pretok, normal.data, normal.len, encode_piece, s);
+  if (s->t->nfc && agrl_nfc(text, len, &normal))
+    agrl_pretok_run(s->t->pretok, normal.data, normal.len, encode_piece, s);
   else agrl_pretok_run(s->t->pretok, text, len, encode_piece, s);
   agrl_buf_release(&normal);
 }

@@ -16,11 +16,11 @@ typedef struct agrl_bpe agrl_bpe;
 
 // Trains until vocab_size ids exist (specials first: ids 0..n_specials-1, then 256 bytes, then merges). Deterministic:
 // ties go to the smaller pair. corpus: n texts. Fewer ids result when the corpus has no pair left.
-agrl_rc agrl_bpe_train(const char *const *texts, size_t n, size_t vocab_size, const char *const *specials, size_t n_specials,
-                       agrl_bpe **out, agrl_error *err);
-agrl_rc agrl_bpe_load(const char *path, agrl_bpe **out, agrl_error *err);        // tokenizer.json
+agrl_rc agrl_bpe_train(const char *const *texts, size_t n, size_t vocab_size, const char *const *specials,
+                       size_t n_specials, agrl_bpe **out, agrl_error *err);
+agrl_rc agrl_bpe_load(const char *path, agrl_bpe **out, agrl_error *err);  // tokenizer.json
 agrl_rc agrl_bpe_parse(const char *json, size_t len, const char *name, agrl_bpe **out, agrl_error *err);
-agrl_rc agrl_bpe_save(const agrl_bpe *t, const char *path, agrl_error *err);     // atomic
+agrl_rc agrl_bpe_save(const agrl_bpe *t, const char *path, agrl_error *err);  // atomic
 void agrl_bpe_free(agrl_bpe *t);
 
 size_t agrl_bpe_vocab(const agrl_bpe *t);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Inside of the tokenizer, shared by its files only: the tables, and how they are built. A tokenizer is made by
-// agrl_bpe_new, set_token for each id, add_merge in rank order, add_added, then agrl_bpe_finish, after which it is constant.
+// agrl_bpe_new, set_token for each id, add_merge in rank order, add_added, then agrl_bpe_finish, after which it is
+// constant.
 #ifndef AGRL_TEXT_BPE_IMPL_H
 #define AGRL_TEXT_BPE_IMPL_H
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// tokenizer.json, the Hugging Face form of a byte-level BPE. What would make encoding differ and is not implemented here is
-// refused by name. Not applied: post_processor, truncation and padding (callers place their own special tokens and limits).
+// tokenizer.json, the Hugging Face form of a byte-level BPE. What would make encoding differ and is not implemented
+// here is refused by name. Not applied: post_processor, truncation and padding (callers place their own special tokens
+// and limits).
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,9 +15,9 @@ enum { max_file_bytes = 64 << 20, max_hole = 65536, max_token_bytes = 65536 };
 
 uint32_t agrl_bpe_byte_to_cp(unsigned char b) {
   if ((b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE) return b;
-  if (b <= 0x20) return 0x100u + b;             // 0..32: the first 33 that are not printable
+  if (b <= 0x20) return 0x100u + b;              // 0..32: the first 33 that are not printable
   if (b <= 0xA0) return 0x100u + b - 0x7F + 33;  // 127..160: the next 34
-  return 0x143;                                 // 173
+  return 0x143;                                  // 173
 }
 
 int agrl_bpe_cp_to_byte(uint32_t cp) {
@@ -52,11 +53,13 @@ static void to_alphabet(const agrl_bpe *t, int32_t id, agrl_buf *out) {
     return;
   }
   char b[4];
-  for (uint32_t i = 0; i < k->len; i++) agrl_buf_add(out, b, agrl_utf8_encode(agrl_bpe_byte_to_cp((unsigned char)s[i]), b));
+  for (uint32_t i = 0; i < k->len; i++)
+    agrl_buf_add(out, b, agrl_utf8_encode(agrl_bpe_byte_to_cp((unsigned char)s[i]), b));
 }
 
 static agrl_rc parse_vocab(agrl_bpe *t, const agrl_json *vocab, size_t n_added, const char *name, agrl_error *err) {
-  if (agrl_json_typeof(vocab) != AGRL_JSON_OBJECT) return agrl_fail(err, AGRL_EPARSE, "%s: model.vocab is not an object of token: id", name);
+  if (agrl_json_typeof(vocab) != AGRL_JSON_OBJECT)
+    return agrl_fail(err, AGRL_EPARSE, "%s: model.vocab is not an object of token: id", name);
   int64_t max_id = (int64_t)(agrl_json_len(vocab) + n_added) + max_hole;
   agrl_buf bytes = {0};
   agrl_rc rc = AGRL_OK;
@@ -65,9 +68,11 @@ static agrl_rc parse_vocab(agrl_bpe *t, const agrl_json *vocab, size_t n_added, 
     int64_t id = -1;
     size_t len = strlen(key);
     if (!agrl_json_i64(agrl_json_value(it), &id) || id < 0 || id >= max_id || len > max_token_bytes) {
-      rc = agrl_fail(err, AGRL_EPARSE, "%s: model.vocab: token \"%.40s\" has no id in 0..%lld", name, key, (long long)max_id - 1);
+      rc = agrl_fail(err, AGRL_EPARSE, "%s: model.vocab: token \"%.40s\" has no id in 0..%lld", name, key,
+                     (long long)max_id - 1);
     } else if ((size_t)id < t->n_ids && t->tokens[id].known) {
-      rc = agrl_fail(err, AGRL_EPARSE, "%s: model.vocab: id %lld is given twice, second token \"%.40s\"", name, (long long)id, key);
+      rc = agrl_fail(err, AGRL_EPARSE, "%s: model.vocab: id %lld is given twice, second token \"%.40s\"", name,
+                     (long long)id, key);
     } else {
       bool raw = from_alphabet(key, len, &bytes);
       agrl_bpe_set_token(t, (int32_t)id, bytes.data ? bytes.data : "", bytes.len, raw, true);
@@ -83,18 +88,21 @@ static int32_t vocab_id(const agrl_json *vocab, const char *s) {
 }
 
 // Both forms of a merge: "a b" and ["a", "b"].
-static agrl_rc parse_merge(agrl_bpe *t, const agrl_json *vocab, const agrl_json *j, agrl_buf *text, size_t i, const char *name, agrl_error *err) {
+static agrl_rc parse_merge(agrl_bpe *t, const agrl_json *vocab, const agrl_json *j, agrl_buf *text, size_t i,
+                           const char *name, agrl_error *err) {
   const char *a = NULL, *b = NULL;
   size_t len = 0;
   agrl_buf_clear(text);
   if (agrl_json_str(j, &a, &len)) {
     agrl_buf_add(text, a, len);
     char *space = strchr(text->data, ' ');
-    if (space == NULL || strchr(space + 1, ' ') != NULL) return agrl_fail(err, AGRL_EPARSE, "%s: model.merges[%zu] is not \"left right\"", name, i);
+    if (space == NULL || strchr(space + 1, ' ') != NULL)
+      return agrl_fail(err, AGRL_EPARSE, "%s: model.merges[%zu] is not \"left right\"", name, i);
     *space = '\0';
     a = text->data;
     b = space + 1;
-  } else if (agrl_json_len(j) != 2 || !agrl_json_str(agrl_json_at(j, 0), &a, NULL) || !agrl_json_str(agrl_json_at(j, 1), &b, NULL)) {
+  } else if (agrl_json_len(j) != 2 || !agrl_json_str(agrl_json_at(j, 0), &a, NULL) ||
+             !agrl_json_str(agrl_json_at(j, 1), &b, NULL)) {
     return agrl_fail(err, AGRL_EPARSE, "%s: model.merges[%zu] is neither \"left right\" nor [left, right]", name, i);
   }
   int32_t left = vocab_id(vocab, a), right = vocab_id(vocab, b);
@@ -104,7 +112,9 @@ static agrl_rc parse_merge(agrl_bpe *t, const agrl_json *vocab, const agrl_json 
   int32_t id = vocab_id(vocab, whole.data);
   agrl_buf_release(&whole);
   if (left < 0 || right < 0 || id < 0) {
-    return agrl_fail(err, AGRL_EPARSE, "%s: model.merges[%zu]: \"%.40s\" + \"%.40s\" or their union is not in model.vocab", name, i, a, b);
+    return agrl_fail(err, AGRL_EPARSE,
+                     "%s: model.merges[%zu]: \"%.40s\" + \"%.40s\" or their union is not in model.vocab", name, i, a,
+                     b);
   }
   agrl_bpe_add_merge(t, left, right, id);
   return AGRL_OK;
@@ -130,7 +140,8 @@ static agrl_rc parse_model(agrl_bpe *t, const agrl_json *m, size_t n_added, cons
   agrl_json_bool(agrl_json_get(m, "ignore_merges"), &t->ignore_merges);
   const agrl_json *vocab = agrl_json_get(m, "vocab"), *merges = agrl_json_get(m, "merges");
   agrl_rc rc = parse_vocab(t, vocab, n_added, name, err);
-  if (rc == AGRL_OK && agrl_json_typeof(merges) != AGRL_JSON_ARRAY) rc = agrl_fail(err, AGRL_EPARSE, "%s: model.merges is not an array", name);
+  if (rc == AGRL_OK && agrl_json_typeof(merges) != AGRL_JSON_ARRAY)
+    rc = agrl_fail(err, AGRL_EPARSE, "%s: model.merges is not an array", name);
   agrl_buf text = {0};
   agrl_buf_reserve(&text, 64);
   for (size_t i = 0; i < agrl_json_len(merges) && rc == AGRL_OK; i++) {
@@ -140,35 +151,44 @@ static agrl_rc parse_model(agrl_bpe *t, const agrl_json *m, size_t n_added, cons
   return rc;
 }
 
-static agrl_rc parse_added(agrl_bpe *t, const agrl_json *j, size_t i, int64_t max_id, const char *name, agrl_error *err) {
+static agrl_rc parse_added(agrl_bpe *t, const agrl_json *j, size_t i, int64_t max_id, const char *name,
+                           agrl_error *err) {
   const char *text = NULL;
   size_t len = 0;
   int64_t id = -1;
   bool special = false, normalized = false;
-  if (!agrl_json_str(agrl_json_get(j, "content"), &text, &len) || len == 0 || len > max_token_bytes || !agrl_json_i64(agrl_json_get(j, "id"), &id) || id < 0 || id >= max_id) {
-    return agrl_fail(err, AGRL_EPARSE, "%s: added_tokens[%zu] needs content and an id in 0..%lld", name, i, (long long)max_id - 1);
+  if (!agrl_json_str(agrl_json_get(j, "content"), &text, &len) || len == 0 || len > max_token_bytes ||
+      !agrl_json_i64(agrl_json_get(j, "id"), &id) || id < 0 || id >= max_id) {
+    return agrl_fail(err, AGRL_EPARSE, "%s: added_tokens[%zu] needs content and an id in 0..%lld", name, i,
+                     (long long)max_id - 1);
   }
   static const char *const flags[] = {"single_word", "lstrip", "rstrip"};
   for (size_t f = 0; f < 3; f++) {
     bool on = false;
     agrl_json_bool(agrl_json_get(j, flags[f]), &on);
-    if (on) return agrl_fail(err, AGRL_EUNSUPPORTED, "%s: added token \"%.40s\" with %s is not supported", name, text, flags[f]);
+    if (on)
+      return agrl_fail(err, AGRL_EUNSUPPORTED, "%s: added token \"%.40s\" with %s is not supported", name, text,
+                       flags[f]);
   }
   agrl_json_bool(agrl_json_get(j, "special"), &special);
   agrl_json_bool(agrl_json_get(j, "normalized"), &normalized);
   for (size_t k = 0; k < t->n_added; k++) {
-    if (t->added[k].id == id) return agrl_fail(err, AGRL_EPARSE, "%s: added_tokens[%zu]: id %lld is given twice", name, i, (long long)id);
+    if (t->added[k].id == id)
+      return agrl_fail(err, AGRL_EPARSE, "%s: added_tokens[%zu]: id %lld is given twice", name, i, (long long)id);
   }
   if ((size_t)id < t->n_ids && t->tokens[id].known) {
     agrl_buf shown = {0};
     to_alphabet(t, (int32_t)id, &shown);
     bool same = shown.len == len && memcmp(shown.data, text, len) == 0;
     agrl_buf_release(&shown);
-    if (!same) return agrl_fail(err, AGRL_EPARSE, "%s: added token \"%.40s\" has the id %lld of another token", name, text, (long long)id);
+    if (!same)
+      return agrl_fail(err, AGRL_EPARSE, "%s: added token \"%.40s\" has the id %lld of another token", name, text,
+                       (long long)id);
   }
   bool in_model = (size_t)id < t->n_ids && t->tokens[id].known;
   // An added token that is one plain byte stays what the byte alphabet calls it.
-  if (!in_model || t->tokens[id].len > 1 || t->tokens[id].raw) agrl_bpe_set_token(t, (int32_t)id, text, len, true, in_model);
+  if (!in_model || t->tokens[id].len > 1 || t->tokens[id].raw)
+    agrl_bpe_set_token(t, (int32_t)id, text, len, true, in_model);
   agrl_bpe_add_added(t, (int32_t)id, special, normalized);
   return AGRL_OK;
 }
@@ -181,12 +201,14 @@ static agrl_rc parse_normalizer(agrl_bpe *t, const agrl_json *j, const char *nam
     return AGRL_OK;
   }
   const agrl_json *list = agrl_json_get(j, "normalizers");
-  if (strcmp(type, "Sequence") != 0) return agrl_fail(err, AGRL_EUNSUPPORTED, "%s: normalizer \"%s\", only NFC is supported", name, type);
+  if (strcmp(type, "Sequence") != 0)
+    return agrl_fail(err, AGRL_EUNSUPPORTED, "%s: normalizer \"%s\", only NFC is supported", name, type);
   for (size_t i = 0; i < agrl_json_len(list); i++) {
     const agrl_json *k = agrl_json_at(list, i);
     const char *inner = "";
     agrl_json_str(agrl_json_get(k, "type"), &inner, NULL);
-    if (strcmp(inner, "NFC") != 0) return agrl_fail(err, AGRL_EUNSUPPORTED, "%s: normalizer \"%s\", only NFC is supported", name, inner);
+    if (strcmp(inner, "NFC") != 0)
+      return agrl_fail(err, AGRL_EUNSUPPORTED, "%s: normalizer \"%s\", only NFC is supported", name, inner);
     t->nfc = true;
   }
   return AGRL_OK;
@@ -194,16 +216,19 @@ static agrl_rc parse_normalizer(agrl_bpe *t, const agrl_json *j, const char *nam
 
 static agrl_rc parse_all(agrl_bpe *t, const agrl_json *root, const char *name, agrl_error *err) {
   const agrl_json *added = agrl_json_get(root, "added_tokens"), *model = agrl_json_get(root, "model");
-  if (agrl_json_typeof(root) != AGRL_JSON_OBJECT || model == NULL) return agrl_fail(err, AGRL_EPARSE, "%s: not a tokenizer.json: no \"model\"", name);
+  if (agrl_json_typeof(root) != AGRL_JSON_OBJECT || model == NULL)
+    return agrl_fail(err, AGRL_EPARSE, "%s: not a tokenizer.json: no \"model\"", name);
   const char *decoder = NULL;
-  if (agrl_json_str(agrl_json_get(agrl_json_get(root, "decoder"), "type"), &decoder, NULL) && strcmp(decoder, "ByteLevel") != 0) {
+  if (agrl_json_str(agrl_json_get(agrl_json_get(root, "decoder"), "type"), &decoder, NULL) &&
+      strcmp(decoder, "ByteLevel") != 0) {
     return agrl_fail(err, AGRL_EUNSUPPORTED, "%s: decoder \"%s\", only ByteLevel is supported", name, decoder);
   }
   agrl_rc rc = parse_normalizer(t, agrl_json_get(root, "normalizer"), name, err);
   if (rc == AGRL_OK) rc = agrl_pretok_parse(agrl_json_get(root, "pre_tokenizer"), name, &t->pretok, err);
   if (rc == AGRL_OK) rc = parse_model(t, model, agrl_json_len(added), name, err);
   int64_t max_id = (int64_t)(agrl_json_len(agrl_json_get(model, "vocab")) + agrl_json_len(added)) + max_hole;
-  for (size_t i = 0; i < agrl_json_len(added) && rc == AGRL_OK; i++) rc = parse_added(t, agrl_json_at(added, i), i, max_id, name, err);
+  for (size_t i = 0; i < agrl_json_len(added) && rc == AGRL_OK; i++)
+    rc = parse_added(t, agrl_json_at(added, i), i, max_id, name, err);
   return rc == AGRL_OK ? agrl_bpe_finish(t, name, err) : rc;
 }
 

@@ -126,7 +126,8 @@ static void grow_pairs(train *r) {
   free(r->pair_slots);
   r->pair_slots = agrl_xcalloc(slots, sizeof *r->pair_slots);
   r->pair_mask = slots - 1;
-  for (size_t p = 0; p < r->n_pairs; p++) r->pair_slots[pair_slot(r, r->pairs[p].left, r->pairs[p].right)] = (uint32_t)p + 1;
+  for (size_t p = 0; p < r->n_pairs; p++)
+    r->pair_slots[pair_slot(r, r->pairs[p].left, r->pairs[p].right)] = (uint32_t)p + 1;
 }
 
 static uint32_t get_pair(train *r, int32_t left, int32_t right) {
@@ -162,13 +163,15 @@ static void count_all(train *r, size_t first_byte) {
   for (size_t i = 0; i < r->bytes.len; i++) r->syms[i] = (int32_t)(first_byte + (unsigned char)r->bytes.data[i]);
   for (size_t w = 0; w < r->n_words; w++) {
     const int32_t *s = r->syms + r->words[w].off;
-    for (uint32_t i = 0; i + 1 < r->words[w].len; i++) count_pair(r, s[i], s[i + 1], (uint32_t)w, (int64_t)r->words[w].count);
+    for (uint32_t i = 0; i + 1 < r->words[w].len; i++)
+      count_pair(r, s[i], s[i + 1], (uint32_t)w, (int64_t)r->words[w].count);
   }
   for (size_t p = 0; p < r->n_pairs; p++) heap_put(r, (ranked){r->pairs[p].count, (uint32_t)p});
 }
 
 // Replaces (left, right) by id in one piece; returns its new length. grown collects the pairs that came to be.
-static void merge_word(train *r, uint32_t w, int32_t left, int32_t right, int32_t id, uint32_t **grown, size_t *n, size_t *cap) {
+static void merge_word(train *r, uint32_t w, int32_t left, int32_t right, int32_t id, uint32_t **grown, size_t *n,
+                       size_t *cap) {
   word *v = &r->words[w];
   int32_t *s = r->syms + v->off;
   int64_t c = (int64_t)v->count;
@@ -250,10 +253,11 @@ static void release(train *r) {
   free(r->heap);
 }
 
-agrl_rc agrl_bpe_train(const char *const *texts, size_t n, size_t vocab_size, const char *const *specials, size_t n_specials,
-                       agrl_bpe **out, agrl_error *err) {
+agrl_rc agrl_bpe_train(const char *const *texts, size_t n, size_t vocab_size, const char *const *specials,
+                       size_t n_specials, agrl_bpe **out, agrl_error *err) {
   if (vocab_size < n_specials + 256 || vocab_size > max_vocab) {
-    return agrl_fail(err, AGRL_EINVAL, "vocab size %zu, expected %zu..%d (specials and 256 bytes)", vocab_size, n_specials + 256, max_vocab);
+    return agrl_fail(err, AGRL_EINVAL, "vocab size %zu, expected %zu..%d (specials and 256 bytes)", vocab_size,
+                     n_specials + 256, max_vocab);
   }
   for (size_t i = 0; i < n_specials; i++) {
     bool seen = strlen(specials[i]) < 2;  // one byte would clash with the byte tokens

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Labelled rows from JSONL: a row is taken whole or named as bad (file:line, what, expected) and skipped. Unknown members are
-// ignored, so that data sets may carry more than is used here.
+// Labelled rows from JSONL: a row is taken whole or named as bad (file:line, what, expected) and skipped. Unknown
+// members are ignored, so that data sets may carry more than is used here.
 #include "common/text/dataset.h"
 
 #include <stdio.h>
@@ -22,7 +22,8 @@ typedef struct ctx {
 } ctx;
 
 static const char *type_name(const agrl_json *j) {
-  static const char *const names[] = {"null", "a boolean", "an integer", "a real number", "a string", "an array", "an object"};
+  static const char *const names[] = {"null",     "a boolean", "an integer", "a real number",
+                                      "a string", "an array",  "an object"};
   return j == NULL ? "absent" : names[agrl_json_typeof(j)];
 }
 
@@ -30,9 +31,12 @@ static const char *type_name(const agrl_json *j) {
 static agrl_rc take_text(const ctx *c, const agrl_json *j, const char *what, bool may_be_empty, const char **out) {
   const char *s = NULL;
   size_t len = 0;
-  if (!agrl_json_str(j, &s, &len)) return agrl_fail(c->err, AGRL_EPARSE, "%s: %s is %s, expected a string", c->where, what, type_name(j));
-  if (strlen(s) != len) return agrl_fail(c->err, AGRL_EPARSE, "%s: %s holds a NUL character, expected text", c->where, what);
-  if (len == 0 && !may_be_empty) return agrl_fail(c->err, AGRL_EPARSE, "%s: %s is empty, expected text", c->where, what);
+  if (!agrl_json_str(j, &s, &len))
+    return agrl_fail(c->err, AGRL_EPARSE, "%s: %s is %s, expected a string", c->where, what, type_name(j));
+  if (strlen(s) != len)
+    return agrl_fail(c->err, AGRL_EPARSE, "%s: %s holds a NUL character, expected text", c->where, what);
+  if (len == 0 && !may_be_empty)
+    return agrl_fail(c->err, AGRL_EPARSE, "%s: %s is empty, expected text", c->where, what);
   *out = agrl_arena_strndup(c->arena, s, len);
   return AGRL_OK;
 }
@@ -63,9 +67,11 @@ static agrl_rc take_product(const ctx *c, const agrl_json *j, agrl_row *row) {
   }
   size_t n = agrl_json_len(j);
   if (n > max_product_fields) {
-    return agrl_fail(c->err, AGRL_EPARSE, "%s: product has %zu members, expected at most %d", c->where, n, max_product_fields);
+    return agrl_fail(c->err, AGRL_EPARSE, "%s: product has %zu members, expected at most %d", c->where, n,
+                     max_product_fields);
   }
-  if (agrl_json_get(j, "title") == NULL) return agrl_fail(c->err, AGRL_EPARSE, "%s: product.title is absent, expected a string", c->where);
+  if (agrl_json_get(j, "title") == NULL)
+    return agrl_fail(c->err, AGRL_EPARSE, "%s: product.title is absent, expected a string", c->where);
   row->field_names = agrl_arena_alloc(c->arena, n * sizeof *row->field_names);
   row->field_values = agrl_arena_alloc(c->arena, n * sizeof *row->field_values);
   for (void *it = agrl_json_first(j); it != NULL; it = agrl_json_next(j, it)) {
@@ -87,8 +93,10 @@ static agrl_rc take_gold(const ctx *c, const agrl_json *j, agrl_gold *gold) {
   if (j == NULL || agrl_json_typeof(j) != AGRL_JSON_OBJECT) {
     return agrl_fail(c->err, AGRL_EPARSE, "%s: gold is %s, expected an object with a tier", c->where, type_name(j));
   }
-  if (!agrl_json_i64(t, &tier)) return agrl_fail(c->err, AGRL_EPARSE, "%s: gold.tier is %s, expected 1..4", c->where, type_name(t));
-  if (tier < 1 || tier > 4) return agrl_fail(c->err, AGRL_EPARSE, "%s: gold.tier is %lld, expected 1..4", c->where, (long long)tier);
+  if (!agrl_json_i64(t, &tier))
+    return agrl_fail(c->err, AGRL_EPARSE, "%s: gold.tier is %s, expected 1..4", c->where, type_name(t));
+  if (tier < 1 || tier > 4)
+    return agrl_fail(c->err, AGRL_EPARSE, "%s: gold.tier is %lld, expected 1..4", c->where, (long long)tier);
   gold->tier = (int)tier;
   const agrl_json *category = agrl_json_get(j, "category"), *attribute = agrl_json_get(j, "attribute");
   agrl_rc rc = AGRL_OK;
@@ -98,21 +106,26 @@ static agrl_rc take_gold(const ctx *c, const agrl_json *j, agrl_gold *gold) {
 }
 
 static agrl_rc take_row(const ctx *c, const agrl_json *j, agrl_row *row) {
-  if (agrl_json_typeof(j) != AGRL_JSON_OBJECT) return agrl_fail(c->err, AGRL_EPARSE, "%s: the line is %s, expected an object", c->where, type_name(j));
+  if (agrl_json_typeof(j) != AGRL_JSON_OBJECT)
+    return agrl_fail(c->err, AGRL_EPARSE, "%s: the line is %s, expected an object", c->where, type_name(j));
   row->type = "";
   agrl_rc rc = take_text(c, agrl_json_get(j, "id"), "id", false, &row->id);
   if (rc == AGRL_OK) rc = take_text(c, agrl_json_get(j, "query"), "query", false, &row->query);
   if (rc == AGRL_OK) rc = take_product(c, agrl_json_get(j, "product"), row);
   if (rc == AGRL_OK) rc = take_gold(c, agrl_json_get(j, "gold"), &row->gold);
-  if (rc == AGRL_OK && agrl_json_get(j, "type") != NULL) rc = take_text(c, agrl_json_get(j, "type"), "type", true, &row->type);
+  if (rc == AGRL_OK && agrl_json_get(j, "type") != NULL)
+    rc = take_text(c, agrl_json_get(j, "type"), "type", true, &row->type);
   if (rc == AGRL_OK) rc = take_list(c, agrl_json_get(j, "must"), "must", &row->n_must, &row->must);
   if (rc == AGRL_OK) rc = take_list(c, agrl_json_get(j, "not"), "not", &row->n_not, &row->must_not);
-  if (rc == AGRL_OK && agrl_json_get(j, "reference") != NULL) rc = take_text(c, agrl_json_get(j, "reference"), "reference", false, &row->reference);
+  if (rc == AGRL_OK && agrl_json_get(j, "reference") != NULL)
+    rc = take_text(c, agrl_json_get(j, "reference"), "reference", false, &row->reference);
   return rc;
 }
 
-agrl_rc agrl_row_parse(const char *line, size_t len, const char *where, agrl_arena *arena, agrl_row *out, agrl_error *err) {
-  if (len > max_line_bytes) return agrl_fail(err, AGRL_EPARSE, "%s: the line has %zu bytes, expected at most %d", where, len, max_line_bytes);
+agrl_rc agrl_row_parse(const char *line, size_t len, const char *where, agrl_arena *arena, agrl_row *out,
+                       agrl_error *err) {
+  if (len > max_line_bytes)
+    return agrl_fail(err, AGRL_EPARSE, "%s: the line has %zu bytes, expected at most %d", where, len, max_line_bytes);
   agrl_json *root = NULL;
   agrl_rc rc = agrl_json_parse(line, len, where, &root, err);
   if (rc != AGRL_OK) return rc;
@@ -168,7 +181,8 @@ static bool is_blank(const char *s, size_t n) {
   return true;
 }
 
-static void load_lines(const char *path, const char *text, size_t len, agrl_bad_row_fn on_bad, void *user, agrl_dataset *d) {
+static void load_lines(const char *path, const char *text, size_t len, agrl_bad_row_fn on_bad, void *user,
+                       agrl_dataset *d) {
   size_t cap = 0, line = 0, at = len >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
   id_set ids = {0};
   agrl_buf where = {0};
@@ -209,7 +223,8 @@ agrl_rc agrl_dataset_load(const char *path, agrl_bad_row_fn on_bad, void *user, 
   agrl_map_close(&map);
   if (out->n > 0) return AGRL_OK;
   char *first = strtok(out->first_bad, "\n");
-  rc = agrl_fail(err, AGRL_EPARSE, "%s: no good row in %zu bad ones%s%s", path, out->n_bad, first ? "; first: " : "", first ? first : "");
+  rc = agrl_fail(err, AGRL_EPARSE, "%s: no good row in %zu bad ones%s%s", path, out->n_bad, first ? "; first: " : "",
+                 first ? first : "");
   agrl_dataset_release(out);
   return rc;
 }

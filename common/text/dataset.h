@@ -40,11 +40,13 @@ typedef struct agrl_dataset {
 
 typedef void (*agrl_bad_row_fn)(void *user, const char *message);  // "train.jsonl:17: gold.tier is 7, expected 1..4"
 
-// on_bad may be NULL (then each is logged as a warning, at most 20). Fails only if the file cannot be read or has no good row.
+// on_bad may be NULL (then each is logged as a warning, at most 20). Fails only if the file cannot be read or has no
+// good row.
 agrl_rc agrl_dataset_load(const char *path, agrl_bad_row_fn on_bad, void *user, agrl_dataset *out, agrl_error *err);
 void agrl_dataset_release(agrl_dataset *d);
 // One line (fuzz target): AGRL_EPARSE with "expected ..." on malformed rows.
-agrl_rc agrl_row_parse(const char *line, size_t len, const char *where, agrl_arena *arena, agrl_row *out, agrl_error *err);
+agrl_rc agrl_row_parse(const char *line, size_t len, const char *where, agrl_arena *arena, agrl_row *out,
+                       agrl_error *err);
 
 // Templates: "{query}", "{product.title}", "{gold.tier}", "{gold.category}", "{gold.attribute}", "{must}", "{not}"
 // ("; "-free lists joined by ", "; empty list: "none"), "{{" for a brace; "{product.title:200}" truncates to 200 bytes

@@ -45,7 +45,8 @@ static uint32_t composition(uint32_t a, uint32_t b) {
   if (a >= hangul_l && a < hangul_l + n_l && b >= hangul_v && b < hangul_v + n_v) {
     return hangul_s + ((a - hangul_l) * n_v + (b - hangul_v)) * n_t;
   }
-  if (a >= hangul_s && a < hangul_s + n_l * n_v * n_t && (a - hangul_s) % n_t == 0 && b > hangul_t && b < hangul_t + n_t) {
+  if (a >= hangul_s && a < hangul_s + n_l * n_v * n_t && (a - hangul_s) % n_t == 0 && b > hangul_t &&
+      b < hangul_t + n_t) {
     return a + (b - hangul_t);
   }
   size_t lo = 0, hi = n_nfc_compose;

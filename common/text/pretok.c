@@ -28,8 +28,7 @@ struct agrl_pretok {
   pcre2_match_context *limits;
 };
 
-static const char gpt2_pattern[] =
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+static const char gpt2_pattern[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
 const char agrl_pretok_default_pattern[] =
     "\\p{N}|\\n|\\[\\p{L}+\\]| ?[\\p{L}\\p{M}]+| ?[^\\s\\p{L}\\p{M}\\p{N}]|[^\\S\\n]+(?=[^\\S\\n])|[^\\S\\n]";
@@ -56,7 +55,8 @@ void agrl_pretok_free(agrl_pretok *p) {
 // pattern NULL: a step that splits nothing. kept: the text to write back, or NULL.
 static agrl_rc add_step(agrl_pretok *p, step_kind kind, bool flag, const char *pattern, bool keep, const char *name,
                         agrl_error *err) {
-  if (p->n == max_steps) return agrl_fail(err, AGRL_ELIMIT, "%s: pre_tokenizer has more than %d steps", name, max_steps);
+  if (p->n == max_steps)
+    return agrl_fail(err, AGRL_ELIMIT, "%s: pre_tokenizer has more than %d steps", name, max_steps);
   step *s = &p->steps[p->n];
   *s = (step){.kind = kind, .flag = flag};
   if (pattern != NULL) {
@@ -99,8 +99,9 @@ static agrl_rc parse_split(const agrl_json *j, const char *name, agrl_pretok *p,
   agrl_json_str(agrl_json_get(j, "behavior"), &behavior, NULL);
   agrl_json_bool(agrl_json_get(j, "invert"), &invert);
   if (strcmp(behavior, "Isolated") != 0 || invert) {
-    return agrl_fail(err, AGRL_EUNSUPPORTED, "%s: pre_tokenizer Split with behavior \"%s\"%s; only Isolated is supported",
-                     name, behavior, invert ? " inverted" : "");
+    return agrl_fail(err, AGRL_EUNSUPPORTED,
+                     "%s: pre_tokenizer Split with behavior \"%s\"%s; only Isolated is supported", name, behavior,
+                     invert ? " inverted" : "");
   }
   const agrl_json *pat = agrl_json_get(j, "pattern");
   if (agrl_json_str(agrl_json_get(pat, "Regex"), &pattern, NULL)) {
@@ -128,8 +129,8 @@ static agrl_rc parse_step(const agrl_json *j, const char *name, agrl_pretok *p, 
     agrl_json_bool(agrl_json_get(j, "individual_digits"), &single);
     return add_step(p, STEP_DIGITS, single, single ? "\\p{N}" : "\\p{N}+", false, name, err);
   }
-  return agrl_fail(err, AGRL_EUNSUPPORTED, "%s: pre_tokenizer type \"%s\"; supported: ByteLevel, Split, Digits, Sequence",
-                   name, type);
+  return agrl_fail(err, AGRL_EUNSUPPORTED,
+                   "%s: pre_tokenizer type \"%s\"; supported: ByteLevel, Split, Digits, Sequence", name, type);
 }
 
 agrl_rc agrl_pretok_parse(const agrl_json *j, const char *name, agrl_pretok **out, agrl_error *err) {
@@ -139,12 +140,14 @@ agrl_rc agrl_pretok_parse(const agrl_json *j, const char *name, agrl_pretok **ou
   agrl_rc rc = AGRL_OK;
   if (strcmp(type, "Sequence") == 0) {
     const agrl_json *list = agrl_json_get(j, "pretokenizers");
-    for (size_t i = 0; i < agrl_json_len(list) && rc == AGRL_OK; i++) rc = parse_step(agrl_json_at(list, i), name, p, err);
+    for (size_t i = 0; i < agrl_json_len(list) && rc == AGRL_OK; i++)
+      rc = parse_step(agrl_json_at(list, i), name, p, err);
   } else {
     rc = parse_step(j, name, p, err);
   }
   if (rc == AGRL_OK && (p->n == 0 || p->steps[p->n - 1].kind != STEP_BYTELEVEL)) {
-    rc = agrl_fail(err, AGRL_EUNSUPPORTED, "%s: pre_tokenizer does not end in ByteLevel; only byte-level BPE is supported", name);
+    rc = agrl_fail(err, AGRL_EUNSUPPORTED,
+                   "%s: pre_tokenizer does not end in ByteLevel; only byte-level BPE is supported", name);
   }
   for (size_t i = 0; rc == AGRL_OK && i + 1 < p->n; i++) {
     if (p->steps[i].kind != STEP_BYTELEVEL) continue;
@@ -206,7 +209,8 @@ typedef struct run_state {
   void *user;
 } run_state;
 
-static bool find(const run_state *r, const step *s, const char *text, size_t len, size_t from, size_t *start, size_t *end) {
+static bool find(const run_state *r, const step *s, const char *text, size_t len, size_t from, size_t *start,
+                 size_t *end) {
   uint32_t options = PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY;
   int rc = pcre2_match(s->code, (PCRE2_SPTR)text, len, from, options, r->match, r->p->limits);
   if (rc == PCRE2_ERROR_JIT_STACKLIMIT) {

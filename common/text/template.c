@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Prompt templates: text with {name} and {name:bytes}. Rendering goes line by line, because a line whose every placeholder
-// is absent is left out with its newline.
+// Prompt templates: text with {name} and {name:bytes}. Rendering goes line by line, because a line whose every
+// placeholder is absent is left out with its newline.
 #include <string.h>
 
 #include "common/base/num.h"
@@ -16,12 +16,14 @@ typedef struct hole {  // a placeholder: {name} or {name:max_bytes}
 // s is at '{', not followed by '{'.
 static agrl_rc parse_hole(const char *s, hole *h, agrl_error *err) {
   const char *end = strpbrk(s + 1, "}\n");
-  if (end == NULL || *end != '}') return agrl_fail(err, AGRL_EPARSE, "template: '{' without '}' at \"%.24s\"; write {{ for a brace", s);
+  if (end == NULL || *end != '}')
+    return agrl_fail(err, AGRL_EPARSE, "template: '{' without '}' at \"%.24s\"; write {{ for a brace", s);
   h->len = (size_t)(end - s) + 1;
   size_t n = h->len - 2;
   const char *colon = memchr(s + 1, ':', n);
   size_t name_len = colon ? (size_t)(colon - s) - 1 : n;
-  if (name_len >= sizeof h->name || n - name_len >= 16) return agrl_fail(err, AGRL_EPARSE, "template: placeholder \"%.24s\" is too long", s);
+  if (name_len >= sizeof h->name || n - name_len >= 16)
+    return agrl_fail(err, AGRL_EPARSE, "template: placeholder \"%.24s\" is too long", s);
   memcpy(h->name, s + 1, name_len);
   h->name[name_len] = '\0';
   h->max_bytes = 0;
@@ -29,7 +31,8 @@ static agrl_rc parse_hole(const char *s, hole *h, agrl_error *err) {
   char digits[16] = "";
   memcpy(digits, colon + 1, n - name_len - 1);
   uint64_t max = 0;
-  if (!agrl_parse_u64(digits, &max) || max == 0) return agrl_fail(err, AGRL_EPARSE, "template: \"%.24s\": expected {name:bytes}, bytes > 0", s);
+  if (!agrl_parse_u64(digits, &max) || max == 0)
+    return agrl_fail(err, AGRL_EPARSE, "template: \"%.24s\": expected {name:bytes}, bytes > 0", s);
   h->max_bytes = (size_t)max;
   return AGRL_OK;
 }
@@ -52,7 +55,10 @@ agrl_rc agrl_template_check(const char *tmpl, agrl_error *err) {
     agrl_rc rc = parse_hole(s, &h, err);
     if (rc != AGRL_OK) return rc;
     if (!is_known(h.name)) {
-      return agrl_fail(err, AGRL_EPARSE, "template: unknown name {%s}; known: query, product.<member>, gold.tier, gold.category, gold.attribute, must, not", h.name);
+      return agrl_fail(err, AGRL_EPARSE,
+                       "template: unknown name {%s}; known: query, product.<member>, gold.tier, gold.category, "
+                       "gold.attribute, must, not",
+                       h.name);
     }
     s += h.len;
   }
