@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernel cases: the linear layer, products of a training step, attention and the memory-bound kernels.
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "common/tensor/tensor.h"
+#include "tests/bench/bench_cases.h"
+
+// ---- linear: y(M,N) = x(M,K) w(N,K)^T, w bf16. Weights walk through 256 MiB, as decode finds them: not in L2. ----
+
+static const size_t COLD_BYTES = (size_t)256 << 20;
+
+typedef struct linear_arg {
+  agrl_pool *pool;
+  float *y, *x;
+  const uint16_t *weights;
+  size_t M, K, N, at;
+} linear_arg;
+
+static void linear_once(void *arg) {
+  linear_arg *a = arg;
+  if ((a->at + a->K * a->N) * 2 > COLD_BYTES) a->at = 0;
+  agrl_linear_bf16(a->pool, a->y, a->x, a->weights + a->at, NULL, a->M, a->K, a->N);
+  a->at += a->K * a->N;
+}
+
+static void linear_shape(bench_env *e, const char *model, const uint16_t *weights, size_t K, size_t N) {
+  static const size_t batches[] = {1, 8, 32, 64, 512};
+  for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {
+    size_t M = batches[b];
+    float *x = bench_floats(M * K, 2), *y = bench_floats(M * N, 3);
+    for (int t = 0; t < 2; t++) {
+      linear_arg a = {e->pool[t], y, x, weights, M, K, N, 0};
+      double s = bench_time(e, linear_once, &a);
+      bench_begin(e, "linear", t);
+      agrl_jw_kstr(&e->json, "model", model);
+      agrl_jw_ku64(&e->json, "m", M);
+      agrl_jw_ku64(&e->json, "k", K);
+      agrl_jw_ku64(&e->json, "n", N);
+      bench_rates(e, t, s, 2.0 * (double)M * (double)K * (double)N, 2.0 * (double)K * (double)N);
+      bench_end(e);
+    }
+    agrl_block_free(x, M * K * 4);
+    agrl_block_free(y, M * N * 4);
+  }
+}
+
+void bench_linear(bench_env *e) {
+  static const size_t big[][2] = {{576, 576}, {576, 192}, {576, 1536}, {1536, 576}, {576, 49152}};
+  static const size_t small[][2] = {{256, 256}, {256, 1024}, {1024, 256}, {256, 2048}};
+  size_t n = COLD_BYTES / 2;
+  float *wide = bench_floats(n / 8, 1);
+  uint16_t *weights = agrl_block_alloc(COLD_BYTES);
+  if (!weights) return;
+  for (size_t i = 0; i < n; i += n / 8) agrl_bf16_from_f32(weights + i, wide, n / 8);
+  agrl_block_free(wide, n / 8 * 4);
+  for (size_t i = 0; i < sizeof big / sizeof *big; i++) linear_shape(e, "135m", weights, big[i][0], big[i][1]);
+  for (size_t i = 0; i < sizeof small / sizeof *small; i++) linear_shape(e, "quickstart", weights, small[i][0],
+                                                                         small[i][1]);
+  agrl_block_free(weights, COLD_BYTES);
+}
+
+// ---- gemm: the three products of a linear layer in training, T tokens, I inputs, O outputs ----
+
+typedef struct gemm_arg {
+  agrl_pool *pool;
+  float *c;
+  const float *a, *b;
+  size_t M, N, K;
+  void (*fn)(agrl_pool *, float *, const float *, const float *, size_t, size_t, size_t, float);
+} gemm_arg;
+
+static void gemm_once(void *arg) {
+  gemm_arg *g = arg;
+  g->fn(g->pool, g->c, g->a, g->b, g->M, g->N, g->K, 0.0f);
+}
+
+void bench_gemm(bench_env *e) {
+  static const size_t shapes[][3] = {{2048, 576, 576}, {2048, 576, 192}, {2048, 576, 1536}, {2048, 1536, 576},
+                                     {512, 576, 49152},
+                                     {4096, 256, 1024}, {4096, 1024, 256}};
+  for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+    size_t T = shapes[i][0], I = shapes[i][1], O = shapes[i][2];
+    float *x = bench_floats(T * I, 1), *w = bench_floats(I * O, 2), *y = bench_floats(T * O, 3);
+    gemm_arg args[] = {{NULL, y, x, w, T, O, I, agrl_gemm_nt}, {NULL, x, y, w, T, I, O, agrl_gemm_nn},
+                       {NULL, w, y, x, O, I, T, agrl_gemm_tn}};
+    const char *names[] = {"forward", "input_gradient", "weight_gradient"};
+    for (int form = 0; form < 3; form++) {
+      for (int t = 0; t < 2; t++) {
+        args[form].pool = e->pool[t];
+        double s = bench_time(e, gemm_once, &args[form]);
+        bench_begin(e, "gemm", t);
+        agrl_jw_kstr(&e->json, "product", names[form]);
+        agrl_jw_ku64(&e->json, "tokens", T);
+        agrl_jw_ku64(&e->json, "in", I);
+        agrl_jw_ku64(&e->json, "out", O);
+        bench_rates(e, t, s, 2.0 * (double)T * (double)I * (double)O, 0);
+        bench_end(e);
+        memset(args[form].c, 0, args[form].M * args[form].N * 4);  // keeps chained results from growing
+      }
+    }
+    agrl_block_free(x, T * I * 4);
+    agrl_block_free(w, I * O * 4);
+    agrl_block_free(y, T * O * 4);
+  }
+}
+
+// ---- attention: 9 heads of 64, 3 key/value heads ----
+
+enum { H = 9, KV = 3, D = 64, SEQS = 32 };
+
+typedef struct attn_arg {
+  agrl_pool *pool;
+  float *o, *lse, *dq, *dk, *dv;
+  const float *q, *k, *v;
+  size_t start[SEQS + 1];
+  agrl_attn_job jobs[SEQS];
+} attn_arg;
+
+static void attn_forward_once(void *arg) {
+  attn_arg *a = arg;
+  agrl_attn(a->pool, a->o, a->lse, a->q, a->k, a->v, a->start, SEQS, H, KV, D);
+}
+static void attn_backward_once(void *arg) {
+  attn_arg *a = arg;
+  agrl_attn_bwd(a->pool, a->dq, a->dk, a->dv, a->q, a->q, a->k, a->v, a->o, a->lse, a->start, SEQS, H, KV, D);
+}
+static void attn_decode_once(void *arg) {
+  attn_arg *a = arg;
+  agrl_attn_decode(a->pool, a->o, a->q, a->jobs, SEQS, H, KV, D);
+}
+
+void bench_attention(bench_env *e) {
+  enum { LEN = 256, T = SEQS * LEN };
+  static attn_arg a;
+  size_t nq = (size_t)T * H * D, nk = (size_t)T * KV * D;
+  float *q = bench_floats(nq, 1), *k = bench_floats(nk, 2), *v = bench_floats(nk, 3),
+      *lse = bench_floats((size_t)T * H, 4);
+  float *o = bench_floats(nq, 5), *dq = bench_floats(nq, 6), *dk = bench_floats(nk, 7), *dv = bench_floats(nk, 8);
+  a = (attn_arg){.o = o, .lse = lse, .dq = dq, .dk = dk, .dv = dv, .q = q, .k = k, .v = v};
+  for (size_t s = 0; s <= SEQS; s++) a.start[s] = s * LEN;
+  for (size_t s = 0; s < SEQS; s++) {  // all share one prefix of half the keys
+    size_t own = (s + 1) * KV * (LEN / 2) * D;
+    a.jobs[s] = (agrl_attn_job){{{k, v, LEN / 2, LEN / 2}, {k + own, v + own, LEN / 2, LEN / 2}}};
+  }
+  double pairs = (double)SEQS * LEN * (LEN + 1) / 2 * H, keys = (double)SEQS * LEN;
+  void (*fns[])(void *) = {attn_forward_once, attn_backward_once, attn_decode_once};
+  const char *names[] = {"forward", "backward", "decode"};
+  double flop[] = {pairs * 4 * D, pairs * 10 * D, keys * H * 4 * D}, bytes[] = {0, 0, keys * KV * D * 8};
+  for (int form = 0; form < 3; form++) {
+    for (int t = 0; t < 2; t++) {
+      a.pool = e->pool[t];
+      double s = bench_time(e, fns[form], &a);
+      bench_begin(e, "attention", t);
+      agrl_jw_kstr(&e->json, "pass", names[form]);
+      agrl_jw_ku64(&e->json, "seqs", SEQS);
+      agrl_jw_ku64(&e->json, "len", LEN);
+      bench_rates(e, t, s, flop[form], bytes[form]);
+      bench_end(e);
+    }
+  }
+  agrl_block_free(q, nq * 4), agrl_block_free(k, nk * 4), agrl_block_free(v, nk * 4),
+      agrl_block_free(lse, (size_t)T * H * 4);
+  agrl_block_free(o, nq * 4), agrl_block_free(dq, nq * 4), agrl_block_free(dk, nk * 4), agrl_block_free(dv, nk * 4);
+}
+
+// ---- elementwise: 2048 tokens of the 135M shape; AdamW over 32M parameters ----
+
+enum { ROWS = 2048, WIDTH = 1536, HIDDEN = 576, VOCAB = 49152, LOGIT_ROWS = 64, PARAMS = 32 << 20 };
+
+typedef struct elem_arg {
+  agrl_pool *pool;
+  float *a, *b, *c, *d, *f;
+  uint16_t *h;
+} elem_arg;
+
+static void norm_once(void *arg) {
+  elem_arg *a = arg;
+  agrl_rmsnorm(a->pool, a->a, a->d, a->b, a->c, ROWS, HIDDEN, 1e-5f);
+}
+static void norm_bwd_once(void *arg) {
+  elem_arg *a = arg;
+  agrl_rmsnorm_bwd(a->pool, a->a, a->f, a->b, a->b, a->c, a->d, ROWS, HIDDEN);
+}
+static void swiglu_once(void *arg) {
+  elem_arg *a = arg;
+  agrl_swiglu(a->pool, a->a, a->b, a->c, ROWS, WIDTH);
+}
+static void lse_once(void *arg) {
+  elem_arg *a = arg;
+  agrl_logsumexp(a->pool, a->a, a->b, LOGIT_ROWS, VOCAB);
+}
+static void adamw_once(void *arg) {
+  elem_arg *a = arg;
+  agrl_adamw w = {1e-4f, 0.9f, 0.95f, 1e-8f, 0.01f, 0.1f, 0.05f, 1.0f};
+  agrl_adamw_step(a->pool, a->a, a->b, a->c, a->d, a->f, a->h, PARAMS, &w);
+}
+
+void bench_elementwise(bench_env *e) {
+  elem_arg a = {NULL, bench_floats(PARAMS, 1), bench_floats(PARAMS, 2), bench_floats(PARAMS, 3),
+                bench_floats(PARAMS, 4),
+                bench_floats(PARAMS, 5), agrl_block_alloc((size_t)PARAMS * 2)};
+  for (size_t i = 0; i < PARAMS; i++) a.c[i] = a.c[i] * a.c[i];  // a second moment is not negative
+  void (*fns[])(void *) = {norm_once, norm_bwd_once, swiglu_once, lse_once, adamw_once};
+  const char *names[] = {"rmsnorm", "rmsnorm_backward", "swiglu", "logsumexp", "adamw"};
+  double bytes[] = {(double)ROWS * HIDDEN * 8, (double)ROWS * HIDDEN * 24, (double)ROWS * WIDTH * 12,
+                    (double)LOGIT_ROWS * VOCAB * 4,
+                    (double)PARAMS * 34};
+  for (int k = 0; k < 5; k++) {
+    for (int t = 0; t < 2; t++) {
+      a.pool = e->pool[t];
+      double s = bench_time(e, fns[k], &a);
+      bench_begin(e, "elementwise", t);
+      agrl_jw_kstr(&e->json, "kernel", names[k]);
+      bench_rates(e, t, s, 0, bytes[k]);
+      bench_end(e);
+    }
+  }
+  agrl_block_free(a.a, (size_t)PARAMS * 4), agrl_block_free(a.b, (size_t)PARAMS * 4),
+      agrl_block_free(a.c, (size_t)PARAMS * 4);
+  agrl_block_free(a.d, (size_t)PARAMS * 4), agrl_block_free(a.f, (size_t)PARAMS * 4),
+      agrl_block_free(a.h, (size_t)PARAMS * 2);
+}

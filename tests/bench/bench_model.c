@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whole-model cases with random weights, on all threads: decode (groups of 8 share a 128-token prompt; a token is drawn
+// and its log-prob kept, as an actor does), prefill, and a training step without the optimiser. FLOP count the products of
+// the model and attention; a training step counts three forwards. Bytes of a decode step: every weight once, and the keys
+// and values read.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "common/base/rng.h"
+#include "common/model/decode.h"
+#include "common/model/train.h"
+#include "common/tensor/tensor.h"
+#include "tests/bench/bench_cases.h"
+
+enum { PROMPT = 128, NEW = 64, GROUP = 8, BATCH_MAX = 64, PREFILL = 512, TRAIN_SEQS = 8, TRAIN_LEN = 256 };
+
+typedef struct subject {
+  const char *name;
+  agrl_spec spec;
+  agrl_layout *l;
+  float *params;  // values are bf16, as served
+  agrl_weights *w;
+  double mults;  // weights of products per token: all matrices, the embedding table only as LM head
+} subject;
+
+static void *need(void *p) {
+  if (p != NULL) return p;
+  fprintf(stderr, "agrl-bench: no memory for the model case\n");
+  exit(71);
+}
+
+static agrl_spec shape(int layers, int hidden, int ffn, int heads, int kv, int vocab, bool tied) {
+  return (agrl_spec){.arch = "llama", .n_layers = layers, .hidden = hidden, .ffn = ffn, .n_heads = heads, .n_kv_heads = kv,
+                     .head_dim = hidden / heads, .vocab = vocab, .context = 1024, .rope_theta = 10000, .norm_eps = 1e-5f,
+                         .tied = tied,
+                     .start_id = -1, .end_id = -1};
+}
+
+static void subject_open(subject *m) {
+  agrl_error err;
+  if (agrl_layout_new(&m->spec, &m->l, &err) != AGRL_OK) {
+    fprintf(stderr, "agrl-bench: %s\n", err.msg);
+    exit(70);
+  }
+  const size_t n = m->l->n_elements;
+  m->params = need(agrl_block_alloc(n * sizeof(float)));
+  agrl_params_init(m->l, m->params, 1);
+  m->w = agrl_weights_from_f32(m->l, m->params, 1);
+  agrl_f32_from_bf16(m->params, agrl_weights_block(m->w), n);
+  m->mults = (double)agrl_layout_params(m->l);
+  if (!m->spec.tied) m->mults -= (double)m->spec.vocab * m->spec.hidden;
+}
+
+static void subject_close(subject *m) {
+  agrl_weights_unref(m->w);
+  agrl_block_free(m->params, m->l->n_elements * sizeof(float));
+  agrl_layout_free(m->l);
+}
+
+static double attn_mults(const agrl_spec *s, double keys) {  // scores and values of one query over so many keys
+  return 2.0 * s->n_layers * s->n_heads * s->head_dim * keys;
+}
+
+static agrl_decoder *decoder(bench_env *e, const subject *m, size_t batch, size_t prompt, size_t new_tokens) {
+  agrl_decoder *d = NULL;
+  agrl_error err;
+  if (agrl_decoder_new(m->l, e->pool[1], batch, prompt, new_tokens, &d, &err) != AGRL_OK) fprintf(stderr, "agrl-bench: %s\n",
+                                                                                                  err.msg);
+  return need(d);
+}
+
+static void begin(bench_env *e, const char *what, const subject *m) {
+  bench_begin(e, what, 1);
+  agrl_jw_kstr(&e->json, "model", m->name);
+  agrl_jw_ku64(&e->json, "parameters", agrl_layout_params(m->l));
+}
+
+static void tokens_rate(bench_env *e, double tokens, double seconds) {
+  agrl_jw_ku64(&e->json, "tokens_per_s", (uint64_t)(tokens / seconds + 0.5));
+}
+
+typedef struct decode_arg {
+  agrl_pool *pool;
+  const subject *m;
+  agrl_decoder *d;
+  agrl_prefix *prefix[BATCH_MAX];
+  agrl_seq *seqs[BATCH_MAX];
+  int32_t tokens[BATCH_MAX];
+  float logprobs[BATCH_MAX], *logits, *scratch;
+  size_t n;
+  agrl_rng rng;
+  double u[BATCH_MAX];
+} decode_arg;
+
+static void reopen(decode_arg *a) {
+  for (size_t i = 0; i < a->n; i++) {
+    if (a->seqs[i] != NULL) agrl_seq_close(a->d, a->seqs[i]);
+    a->seqs[i] = NULL;
+  }
+  for (size_t i = 0; i < a->n; i++) a->seqs[i] = agrl_seq_open(a->d, a->prefix[i / GROUP]);
+}
+
+static void draw(void *arg, size_t i) {
+  decode_arg *a = arg;
+  const size_t V = (size_t)a->m->spec.vocab;
+  a->tokens[i] = agrl_sample(a->logits + i * V, V, 1, 0, 1, a->u[i], a->scratch + i * V, &a->logprobs[i]);
+}
+
+static void decode_once(void *arg) {
+  decode_arg *a = arg;
+  if (agrl_seq_len(a->seqs[0]) == NEW) reopen(a);
+  agrl_decoder_step(a->d, a->m->w, a->seqs, a->tokens, a->n, a->logits);
+  for (size_t i = 0; i < a->n; i++) a->u[i] = agrl_rng_f64(&a->rng);
+  agrl_pool_run(a->pool, draw, a, a->n);
+}
+
+static void decode_batch(bench_env *e, const subject *m, size_t n) {
+  const size_t V = (size_t)m->spec.vocab;
+  int32_t prompt[PROMPT];
+  decode_arg a = {.pool = e->pool[1], .m = m, .d = decoder(e, m, n, PROMPT, NEW), .n = n};
+  agrl_rng_init(&a.rng, 5, n);
+  a.logits = need(agrl_block_alloc(n * V * sizeof(float)));
+  a.scratch = need(agrl_block_alloc(n * V * sizeof(float)));
+  const size_t groups = (n + GROUP - 1) / GROUP;
+  for (size_t g = 0; g < groups; g++) {
+    for (size_t i = 0; i < PROMPT; i++) prompt[i] = (int32_t)agrl_rng_below(&a.rng, (uint32_t)V);
+    a.prefix[g] = agrl_decoder_prefill(a.d, m->w, prompt, PROMPT, a.logits);
+  }
+  reopen(&a);
+  const double s = bench_time(e, decode_once, &a);
+  const double keys = PROMPT + NEW / 2.0, kv_bytes = 8.0 * m->spec.n_layers * m->spec.n_kv_heads * m->spec.head_dim;
+  begin(e, "decode", m);
+  agrl_jw_ku64(&e->json, "batch", n);
+  tokens_rate(e, (double)n, s);
+  bench_rates(e, 1, s, 2.0 * (double)n * (m->mults + attn_mults(&m->spec, keys)),
+              2.0 * m->mults + kv_bytes * ((double)groups * PROMPT + (double)n * NEW / 2.0));
+  bench_end(e);
+  agrl_decoder_free(a.d);
+  agrl_block_free(a.logits, n * V * sizeof(float));
+  agrl_block_free(a.scratch, n * V * sizeof(float));
+}
+
+typedef struct prefill_arg {
+  const subject *m;
+  agrl_decoder *d;
+  int32_t tokens[PREFILL];
+  float *logits;
+} prefill_arg;
+
+static void prefill_once(void *arg) {
+  prefill_arg *a = arg;
+  agrl_prefix_unref(a->d, agrl_decoder_prefill(a->d, a->m->w, a->tokens, PREFILL, a->logits));
+}
+
+static void prefill(bench_env *e, const subject *m) {
+  const size_t V = (size_t)m->spec.vocab;
+  prefill_arg a = {.m = m, .d = decoder(e, m, 1, PREFILL, 1), .logits = need(agrl_block_alloc(V * sizeof(float)))};
+  for (size_t i = 0; i < PREFILL; i++) a.tokens[i] = (int32_t)(i * 7919 % V);
+  const double s = bench_time(e, prefill_once, &a);
+  const double head = (double)m->spec.vocab * m->spec.hidden;  // on the last position only
+  begin(e, "prefill", m);
+  agrl_jw_ku64(&e->json, "prompt", PREFILL);
+  tokens_rate(e, PREFILL, s);
+  bench_rates(e, 1, s, 2.0 * (PREFILL * (m->mults - head + attn_mults(&m->spec, PREFILL / 2.0)) + head), 0);
+  bench_end(e);
+  agrl_decoder_free(a.d);
+  agrl_block_free(a.logits, V * sizeof(float));
+}
+
+typedef struct train_arg {
+  const subject *m;
+  agrl_trainer *t;
+  agrl_batch b;
+  size_t start[TRAIN_SEQS + 1];
+  int32_t tokens[TRAIN_SEQS * TRAIN_LEN], target[TRAIN_SEQS * TRAIN_LEN];
+  float logp[TRAIN_SEQS * TRAIN_LEN], entropy[TRAIN_SEQS * TRAIN_LEN], dlogp[TRAIN_SEQS * TRAIN_LEN], *grads;
+} train_arg;
+
+static void train_once(void *arg) {
+  train_arg *a = arg;
+  if (agrl_trainer_forward(a->t, a->m->params, &a->b, true, a->logp, a->entropy, NULL) != AGRL_OK) exit(70);
+  agrl_trainer_backward(a->t, a->m->params, &a->b, a->dlogp, a->grads);
+}
+
+static void train(bench_env *e, const subject *m) {
+  enum { T = TRAIN_SEQS * TRAIN_LEN };
+  static train_arg a;
+  agrl_error err;
+  a = (train_arg){.m = m, .grads = need(agrl_block_alloc(m->l->n_elements * sizeof(float)))};
+  if (agrl_trainer_new(m->l, e->pool[1], T, &a.t, &err) != AGRL_OK) fprintf(stderr, "agrl-bench: %s\n", err.msg);
+  need(a.t);
+  for (size_t i = 0; i < T; i++) {
+    a.tokens[i] = (int32_t)(i * 7919 % (size_t)m->spec.vocab);
+    a.target[i] = (i + 1) % TRAIN_LEN != 0 ? (int32_t)((i + 1) * 7919 % (size_t)m->spec.vocab) : -1;
+    a.dlogp[i] = -1.0f / T;
+  }
+  for (size_t i = 0; i <= TRAIN_SEQS; i++) a.start[i] = i * TRAIN_LEN;
+  a.b = (agrl_batch){TRAIN_SEQS, a.start, a.tokens, a.target};
+  const double s = bench_time(e, train_once, &a);
+  begin(e, "train", m);
+  agrl_jw_ku64(&e->json, "sequences", TRAIN_SEQS);
+  agrl_jw_ku64(&e->json, "length", TRAIN_LEN);
+  agrl_jw_ku64(&e->json, "state_bytes", agrl_trainer_bytes(a.t));
+  tokens_rate(e, T, s);
+  bench_rates(e, 1, s, 6.0 * T * (m->mults + attn_mults(&m->spec, TRAIN_LEN / 2.0)), 0);
+  bench_end(e);
+  agrl_trainer_free(a.t);
+  agrl_block_free(a.grads, m->l->n_elements * sizeof(float));
+}
+
+void bench_model(bench_env *e) {
+  static const size_t batches[] = {1, 8, 32, 64};
+  subject models[] = {
+      {.name = "quickstart", .spec = shape(4, 128, 384, 4, 2, 1024, true)},
+      {.name = "135m", .spec = shape(30, 576, 1536, 9, 3, 49152, true)},
+  };
+  for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+    subject_open(&models[i]);
+    for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) decode_batch(e, &models[i], batches[b]);
+    prefill(e, &models[i]);
+    train(e, &models[i]);
+    subject_close(&models[i]);
+  }
+}

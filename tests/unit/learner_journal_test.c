@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+// The journal: what was appended is there after reopening, a torn last line is cut off and nothing else is, forks.
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/model/weights.h"
+#include "learner/journal.h"
+
+static char path[128];
+
+static int fresh(void **state) {
+  (void)state;
+  snprintf(path, sizeof path, "/tmp/agrl-journal-%ld.jsonl", (long)getpid());
+  unlink(path);
+  return 0;
+}
+
+static int clean(void **state) {
+  (void)state;
+  unlink(path);
+  return 0;
+}
+
+static learner_journal *reopen(learner_journal *j) {
+  agrl_error err = {0};
+  learner_journal_close(j);
+  j = NULL;
+  if (learner_journal_open(path, &j, &err) != AGRL_OK) fail_msg("%s", err.msg);
+  return j;
+}
+
+static void append(learner_journal *j, uint64_t version, uint64_t first_group, size_t n) {
+  uint64_t ids[8];
+  agrl_sha256 h;
+  memset(h.b, (int)version & 0xff, sizeof h.b);
+  for (size_t i = 0; i < n; i++) ids[i] = first_group + i;
+  assert_int_equal(learner_journal_append(j, version, ids, n, &h, "trained", NULL), AGRL_OK);
+}
+
+static off_t size_of(void) {
+  int fd = open(path, O_RDONLY);
+  off_t n = lseek(fd, 0, SEEK_END);
+  close(fd);
+  return n;
+}
+
+static void test_survives_reopen(void **state) {
+  (void)state;
+  learner_journal *j = reopen(NULL);
+  append(j, AGRL_VERSION(1, 1), UINT64_MAX - 5, 3);  // ids beyond a signed integer
+  append(j, AGRL_VERSION(1, 2), 40, 1);
+  append(j, AGRL_VERSION(1, 3), 0, 0);
+  j = reopen(j);
+  size_t n;
+  const learner_entry *e = learner_journal_entries(j, &n);
+  assert_int_equal(n, 3);
+  assert_true(e[0].step.version == AGRL_VERSION(1, 1) && e[0].step.n_groups == 3 && e[0].step.groups[2] == UINT64_MAX - 3);
+  assert_int_equal(e[1].hash.b[31], 2);
+  assert_int_equal(e[2].step.n_groups, 0);
+  assert_string_equal(e[1].outcome, "trained");
+  assert_true(learner_journal_has_group(j, 40));
+  assert_false(learner_journal_has_group(j, 41));
+  agrl_journal_entry *after = learner_journal_after(j, AGRL_VERSION(1, 1), &n);
+  assert_int_equal(n, 2);
+  assert_true(after[0].version == AGRL_VERSION(1, 2) && after[0].groups[0] == 40);
+  free(after);
+  learner_journal_close(j);
+}
+
+static void test_versions_grow(void **state) {
+  (void)state;
+  learner_journal *j = reopen(NULL);
+  agrl_sha256 h = {{0}};
+  append(j, AGRL_VERSION(1, 2), 1, 1);
+  off_t before = size_of();
+  assert_int_equal(learner_journal_append(j, AGRL_VERSION(1, 2), NULL, 0, &h, "trained", NULL), AGRL_EVERSION);
+  assert_int_equal(size_of(), before);
+  learner_journal_close(j);
+}
+
+// Cuts the file at every byte of its last line: exactly the whole lines must survive, and appending must go on.
+static void test_torn_at_every_byte(void **state) {
+  (void)state;
+  learner_journal *j = reopen(NULL);
+  append(j, AGRL_VERSION(1, 1), 10, 2);
+  off_t good = size_of();
+  append(j, AGRL_VERSION(1, 2), 20, 2);
+  off_t whole = size_of();
+  learner_journal_close(j);
+  for (off_t cut = good; cut < whole; cut++) {
+    assert_int_equal(truncate(path, cut), 0);
+    j = reopen(NULL);
+    size_t n;
+    learner_journal_entries(j, &n);
+    assert_int_equal(n, 1);
+    assert_int_equal(learner_journal_torn_bytes(j), cut - good);
+    assert_int_equal(size_of(), good);
+    assert_false(learner_journal_has_group(j, 20));
+    append(j, AGRL_VERSION(1, 2), 20, 2);
+    assert_int_equal(size_of(), whole);
+    learner_journal_close(j);
+  }
+}
+
+static void write_text(const char *text) { assert_int_equal(agrl_file_write_atomic(path, text, strlen(text), NULL), AGRL_OK); }
+
+static void test_damage_inside_is_an_error(void **state) {
+  (void)state;
+  learner_journal *j = reopen(NULL);
+  append(j, AGRL_VERSION(1, 1), 1, 1);
+  learner_journal_close(j);
+  agrl_buf text = {0}, twice = {0};
+  assert_int_equal(agrl_file_read(path, 1 << 20, &text, NULL), AGRL_OK);
+  agrl_buf_addf(&twice, "{\"version\":1,\"groups\":[],\"outcome\":\"trained\",\"weights\":\"zz\"}\n%s", text.data);
+  write_text(twice.data);
+  agrl_error err = {0};
+  assert_int_equal(learner_journal_open(path, &j, &err), AGRL_EPARSE);
+  assert_non_null(strstr(err.msg, ":1:"));
+  agrl_buf_clear(&twice);
+  agrl_buf_addf(&twice, "%s{\"version\":3}\n", text.data);  // a whole but wrong last line: torn inside a reused block
+  write_text(twice.data);
+  j = reopen(NULL);
+  assert_int_equal(size_of(), text.len);
+  learner_journal_close(j);
+  agrl_buf_release(&text);
+  agrl_buf_release(&twice);
+}
+
+static void test_fork(void **state) {
+  (void)state;
+  learner_journal *j = reopen(NULL);
+  for (uint32_t s = 1; s <= 4; s++) append(j, AGRL_VERSION(1, s), 100 * s, 2);
+  assert_int_equal(learner_journal_fork(j, AGRL_VERSION(1, 2), 2, "test", NULL), AGRL_OK);
+  for (int round = 0; round < 2; round++) {
+    size_t n;
+    learner_journal_entries(j, &n);
+    assert_int_equal(n, 2);
+    assert_int_equal(learner_journal_epoch(j), 2);
+    assert_true(learner_journal_has_group(j, 201));
+    assert_false(learner_journal_has_group(j, 300));
+    j = reopen(j);
+  }
+  append(j, AGRL_VERSION(2, 3), 300, 2);
+  j = reopen(j);
+  size_t n;
+  const learner_entry *e = learner_journal_entries(j, &n);
+  assert_int_equal(n, 3);
+  assert_true(e[2].step.version == AGRL_VERSION(2, 3));
+  assert_true(learner_journal_has_group(j, 301));
+  learner_journal_close(j);
+}
+
+static void test_many_groups(void **state) {
+  (void)state;
+  learner_journal *j = reopen(NULL);
+  for (uint32_t s = 1; s <= 400; s++) append(j, AGRL_VERSION(1, s), 8 * s, 8);
+  for (uint64_t g = 8; g < 8 * 401; g++) assert_true(learner_journal_has_group(j, g));
+  assert_false(learner_journal_has_group(j, 7));
+  assert_false(learner_journal_has_group(j, 8 * 401));
+  learner_journal_close(j);
+}
+
+int main(void) {
+  agrl_log_init("test", AGRL_LOG_ERROR);  // every cut logs a warning
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(test_survives_reopen, fresh, clean),
+      cmocka_unit_test_setup_teardown(test_versions_grow, fresh, clean),
+      cmocka_unit_test_setup_teardown(test_torn_at_every_byte, fresh, clean),
+      cmocka_unit_test_setup_teardown(test_damage_inside_is_an_error, fresh, clean),
+      cmocka_unit_test_setup_teardown(test_fork, fresh, clean),
+      cmocka_unit_test_setup_teardown(test_many_groups, fresh, clean),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: Apache-2.0
+// The training core in one process with a tiny model and made-up groups: a step makes successes likelier, the same run
+// gives the same hash, kill and resume from checkpoint + journal gives the hash of the unfailed run, what cannot be
+// redone forks the line, and a step that is not finite changes nothing.
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "common/base/file.h"
+#include "common/base/mem.h"
+#include "common/base/rng.h"
+#include "common/ckpt/hf.h"
+#include "common/tensor/tensor.h"
+#include "learner/resume.h"
+
+enum { VOCAB = 32, G = 4, GROUPS = 3, N_TOKENS = 5, N_PROMPT = 4 };
+
+static agrl_config config;
+static char root[96];
+
+static void set_config(void) {
+  memset(&config, 0, sizeof config);
+  config.run.seed = 3;
+  config.model.context = 32;
+  config.sft.batch_tokens = 40;  // several passes a step
+  config.grpo.versions = 20;
+  config.grpo.lr = 5e-3;
+  config.grpo.min_lr_ratio = 1;
+  config.grpo.beta1 = 0.9;
+  config.grpo.beta2 = 0.95;
+  config.grpo.eps = 1e-8;
+  config.grpo.grad_clip = 1;
+  config.grpo.clip_low = config.grpo.clip_high = 0.2;
+  config.grpo.dual_clip = 3;
+  config.grpo.kl_beta = 0.02;
+  config.grpo.advantage_clamp = 2;
+  config.grpo.guide_quantile = 0.9;
+  config.grpo.guide_floor = 1e-4;
+}
+
+static int setup(void **state) {
+  (void)state;
+  set_config();
+  snprintf(root, sizeof root, "/tmp/agrl-step-%ld", (long)getpid());
+  agrl_file_remove_tree(root, NULL);
+  return agrl_tensor_init(NULL) != AGRL_OK || agrl_file_mkdirs(root, NULL) != AGRL_OK;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  return agrl_file_remove_tree(root, NULL) != AGRL_OK;
+}
+
+static void make_core(learner_core *c, agrl_pool *pool) {
+  agrl_spec s = {.arch = "llama", .n_layers = 1, .hidden = 16, .ffn = 32, .n_heads = 2, .n_kv_heads = 1, .head_dim = 8, .vocab = VOCAB,
+                 .context = 32, .rope_theta = 10000, .norm_eps = 1e-5f, .tied = true, .start_id = 0, .end_id = 1};
+  agrl_layout *l;
+  agrl_error err = {0};
+  *c = (learner_core){.config = &config, .pool = pool};
+  if (agrl_layout_new(&s, &l, &err) != AGRL_OK) fail_msg("%s", err.msg);
+  float *block = agrl_block_alloc(l->n_elements * sizeof *block);
+  agrl_params_init(l, block, 11);
+  if (learner_core_adopt(c, l, block, &err) != AGRL_OK) fail_msg("%s", err.msg);
+  c->reference = block;  // released with the core
+  agrl_buf_adds(&c->tokenizer_json, "{}");
+  c->version = AGRL_VERSION(1, 0);
+}
+
+// Group g of the made-up store: a pure function of its id, as what replay stores is. Members 0 and 1 succeed.
+static void make_group(uint64_t id, agrl_arena *a, agrl_group *out) {
+  agrl_rng rng;
+  agrl_rng_init(&rng, id, 5);
+  agrl_msg_scored *m = agrl_arena_alloc(a, G * sizeof *m);
+  for (uint32_t i = 0; i < G; i++) {
+    int32_t *prompt = agrl_arena_alloc(a, N_PROMPT * sizeof *prompt), *tokens = agrl_arena_alloc(a, N_TOKENS * sizeof *tokens);
+    float *logprobs = agrl_arena_alloc(a, N_TOKENS * sizeof *logprobs);
+    uint64_t *versions = agrl_arena_alloc(a, N_TOKENS * sizeof *versions);
+    for (size_t k = 0; k < N_PROMPT; k++) prompt[k] = (int32_t)agrl_rng_below(&rng, VOCAB);
+    for (size_t k = 0; k < N_TOKENS; k++) {
+      tokens[k] = (int32_t)agrl_rng_below(&rng, VOCAB);
+      logprobs[k] = -3.4f - 0.1f * (float)agrl_rng_f64(&rng);  // about uniform over the vocabulary
+      versions[k] = AGRL_VERSION(1, 0);
+    }
+    m[i].trace = (agrl_msg_trace){.id = {.group = id, .member = i}, .level = id % 2 == 1 && i == 0 ? 2 : 0, .n_prompt = N_PROMPT,
+                                  .n_tokens = N_TOKENS, .prompt = prompt, .tokens = tokens, .logprobs = logprobs, .versions = versions};
+    m[i].reward = i < 2 ? 1 : 0;
+    m[i].g_format = m[i].g_rule = m[i].accurate = i < 2;
+  }
+  *out = (agrl_group){.id = id, .n = G, .members = m, .plain_accuracy = 0.5, .level = id % 2 == 1 ? 2 : 0};
+}
+
+static void ids_of(uint32_t step, uint64_t ids[GROUPS]) {
+  for (uint32_t i = 0; i < GROUPS; i++) ids[i] = 10 * step + i;
+}
+
+static agrl_rc fetch(void *user, const agrl_journal_entry *e, agrl_arena *arena, const agrl_group **out, agrl_error *err) {
+  const uint64_t *lost = user;
+  agrl_group *g = agrl_arena_alloc(arena, (e->n_groups + 1) * sizeof *g);
+  for (size_t i = 0; i < e->n_groups; i++) {
+    if (lost != NULL && e->groups[i] == *lost) return agrl_fail(err, AGRL_ENOENT, "no group %llu", (unsigned long long)*lost);
+    make_group(e->groups[i], arena, &g[i]);
+  }
+  *out = g;
+  return AGRL_OK;
+}
+
+static void one_step(learner_core *c, learner_journal *j, learner_step_stats *st) {
+  agrl_arena arena;
+  agrl_error err = {0};
+  agrl_arena_init(&arena, 0);
+  uint64_t ids[GROUPS];
+  ids_of(AGRL_VERSION_STEP(c->version) + 1, ids);
+  agrl_group g[GROUPS];
+  for (size_t i = 0; i < GROUPS; i++) make_group(ids[i], &arena, &g[i]);
+  if (learner_step_run(c, g, GROUPS, st, &err) != AGRL_OK) fail_msg("%s", err.msg);
+  agrl_sha256 h = learner_optim_hash(&c->optim);
+  if (j != NULL) assert_int_equal(learner_journal_append(j, c->version, ids, GROUPS, &h, learner_step_outcome(st), NULL), AGRL_OK);
+  agrl_arena_release(&arena);
+}
+
+static agrl_sha256 run_steps(learner_core *c, learner_journal *j, int n) {
+  for (int i = 0; i < n; i++) {
+    learner_step_stats st;
+    one_step(c, j, &st);
+    assert_true(st.applied);
+    learner_step_stats_release(&st);
+  }
+  return learner_optim_hash(&c->optim);
+}
+
+static void save(learner_core *c) {
+  char name[32], dir[160];
+  agrl_error err = {0};
+  agrl_ckpt_version_name(c->version, name);
+  snprintf(dir, sizeof dir, "%s/%s", root, name);
+  if (learner_checkpoint_save(c, dir, &err) != AGRL_OK) fail_msg("%s", err.msg);
+}
+
+static learner_journal *journal(void) {
+  char path[160];
+  learner_journal *j;
+  agrl_error err = {0};
+  snprintf(path, sizeof path, "%s/journal.jsonl", root);
+  if (learner_journal_open(path, &j, &err) != AGRL_OK) fail_msg("%s", err.msg);
+  return j;
+}
+
+// A new process: nothing but what is on disk. The reference is given again, as the SFT directory would.
+static void restart(learner_core *c, const float *reference) {
+  char *dir;
+  uint64_t version;
+  agrl_error err = {0};
+  *c = (learner_core){.config = &config};
+  if (agrl_ckpt_find_latest(root, &dir, &version, &err) != AGRL_OK) fail_msg("%s", err.msg);
+  if (learner_checkpoint_load(c, dir, &err) != AGRL_OK) fail_msg("%s", err.msg);
+  c->reference = agrl_block_alloc(c->layout->n_elements * sizeof(float));
+  memcpy(c->reference, reference, c->layout->n_elements * sizeof(float));
+  agrl_buf_adds(&c->tokenizer_json, "{}");
+  free(dir);
+}
+
+static void test_lowers_the_loss(void **state) {
+  (void)state;
+  learner_core c;
+  make_core(&c, NULL);
+  config.grpo.clip_low = config.grpo.clip_high = 0.9;  // let several steps on the same groups move
+  double first = 0, last = 0;
+  for (int i = 0; i < 6; i++) {
+    learner_step_stats st;
+    c.version = AGRL_VERSION(1, 0);  // the same groups each time
+    one_step(&c, NULL, &st);
+    if (i == 0) first = st.loss.policy;
+    last = st.loss.policy;
+    if (i == 0) {
+      assert_int_equal(st.groups, GROUPS);
+      assert_int_equal(st.sequences, GROUPS * G);
+      assert_true(st.guided_groups >= 1 && st.loss.guided_tokens >= N_TOKENS);
+      assert_true(st.logprob_diff_max < 0.5);  // sampled "at this version", near uniform
+      assert_float_equal(st.staleness_max, 0, 0);
+      assert_float_equal(st.reward_mean, 0.5, 1e-12);
+    }
+    learner_step_stats_release(&st);
+  }
+  if (!(last < first - 0.05)) fail_msg("policy loss went from %g to %g", first, last);
+  learner_core_release(&c);
+  set_config();
+}
+
+static void test_deterministic(void **state) {
+  (void)state;
+  agrl_pool *pool = agrl_pool_new(2);
+  learner_core a, b;
+  make_core(&a, NULL);
+  make_core(&b, pool);  // and independent of the thread count
+  agrl_sha256 start = learner_optim_hash(&a.optim), x = run_steps(&a, NULL, 4), y = run_steps(&b, NULL, 4);
+  assert_memory_equal(&x, &y, sizeof x);
+  assert_memory_not_equal(&x, &start, sizeof x);
+  learner_core_release(&a);
+  learner_core_release(&b);
+  agrl_pool_free(pool);
+}
+
+static void test_resume_is_exact(void **state) {
+  (void)state;
+  learner_core c, again;
+  make_core(&c, NULL);
+  learner_journal *j = journal();
+  run_steps(&c, j, 3);
+  save(&c);
+  agrl_sha256 want = run_steps(&c, j, 3);
+  learner_journal_close(j);
+  restart(&again, c.reference);
+  assert_true(again.version == AGRL_VERSION(1, 3));
+  j = journal();
+  learner_redo redo;
+  assert_int_equal(learner_resume_redo(&again, j, fetch, NULL, &redo, NULL), AGRL_OK);
+  agrl_sha256 got = learner_optim_hash(&again.optim);
+  assert_true(redo.exact);
+  assert_int_equal(redo.redone, 3);
+  assert_true(again.version == AGRL_VERSION(1, 6));
+  assert_memory_equal(&got, &want, sizeof want);
+  want = run_steps(&c, NULL, 2);  // and both go on alike: moments and step counts came along
+  got = run_steps(&again, j, 2);
+  assert_memory_equal(&got, &want, sizeof want);
+  learner_journal_close(j);
+  learner_core_release(&c);
+  learner_core_release(&again);
+}
+
+static void test_mismatch_forks(void **state) {
+  (void)state;
+  learner_core c, again;
+  make_core(&c, NULL);
+  learner_journal *j = journal();
+  save(&c);
+  run_steps(&c, j, 3);
+  learner_journal_close(j);
+  restart(&again, c.reference);
+  config.grpo.lr *= 2;  // not the run that was journaled
+  j = journal();
+  learner_redo redo;
+  assert_int_equal(learner_resume_redo(&again, j, fetch, NULL, &redo, NULL), AGRL_OK);
+  assert_false(redo.exact);
+  assert_true(redo.mismatch_version == AGRL_VERSION(1, 1));
+  assert_true(again.version == AGRL_VERSION(2, 3));
+  size_t n;
+  const learner_entry *e = learner_journal_entries(j, &n);
+  agrl_sha256 h = learner_optim_hash(&again.optim);
+  assert_int_equal(n, 3);  // the same groups, once each, in the new line
+  assert_true(e[0].step.version == AGRL_VERSION(2, 1) && e[0].step.groups[0] == 10);
+  assert_memory_equal(&e[2].hash, &h, sizeof h);
+  learner_journal_close(j);
+  learner_core_release(&again);
+  restart(&again, c.reference);  // the new line is exact
+  j = journal();
+  assert_int_equal(learner_resume_redo(&again, j, fetch, NULL, &redo, NULL), AGRL_OK);
+  assert_true(redo.exact && redo.redone == 3 && again.version == AGRL_VERSION(2, 3));
+  learner_journal_close(j);
+  learner_core_release(&c);
+  learner_core_release(&again);
+  set_config();
+}
+
+static void test_lost_groups_fork(void **state) {
+  (void)state;
+  learner_core c, again;
+  make_core(&c, NULL);
+  learner_journal *j = journal();
+  save(&c);
+  run_steps(&c, j, 3);
+  learner_journal_close(j);
+  uint64_t lost = 21;
+  for (int round = 0; round < 2; round++) {  // twice: a fork with nothing after it must not be forgotten
+    restart(&again, c.reference);
+    j = journal();
+    learner_redo redo;
+    assert_int_equal(learner_resume_redo(&again, j, fetch, &lost, &redo, NULL), AGRL_OK);
+    assert_int_equal(redo.lost, round == 0 ? 2 : 0);
+    assert_true(again.version == AGRL_VERSION(2, 1));
+    size_t n;
+    learner_journal_entries(j, &n);
+    assert_int_equal(n, 1);
+    assert_false(learner_journal_has_group(j, 20));
+    learner_journal_close(j);
+    learner_core_release(&again);
+  }
+  learner_core_release(&c);
+}
+
+static void test_not_finite_changes_nothing(void **state) {
+  (void)state;
+  learner_core c;
+  make_core(&c, NULL);
+  c.reference[0] = NAN;  // the KL term becomes NaN
+  for (size_t i = 0; i < c.layout->n_elements; i++) c.reference[i] = NAN;
+  agrl_sha256 before = learner_optim_hash(&c.optim);
+  learner_step_stats st;
+  one_step(&c, NULL, &st);
+  assert_true(st.nonfinite && !st.applied);
+  assert_string_equal(learner_step_outcome(&st), "error");
+  assert_int_equal(c.bad_steps, 1);
+  assert_true(c.version == AGRL_VERSION(1, 1));
+  agrl_sha256 after = learner_optim_hash(&c.optim);
+  assert_memory_equal(&before, &after, sizeof after);
+  assert_int_equal(c.optim.updates, 0);
+  learner_step_stats_release(&st);
+  learner_core_release(&c);
+}
+
+static void test_exclusions(void **state) {
+  (void)state;
+  learner_core c;
+  make_core(&c, NULL);
+  agrl_arena arena;
+  agrl_arena_init(&arena, 0);
+  agrl_group g[2];
+  make_group(1, &arena, &g[0]);
+  make_group(2, &arena, &g[1]);
+  agrl_msg_scored *m = (agrl_msg_scored *)g[0].members, *z = (agrl_msg_scored *)g[1].members;
+  m[0].reward = 0;         // guided and failed: dropped
+  m[2].missing = true;     // no reward
+  ((int32_t *)m[3].trace.tokens)[0] = VOCAB;  // an id the model does not have
+  for (int i = 0; i < G; i++) z[i].reward = 0.5;  // no spread
+  agrl_sha256 before = learner_optim_hash(&c.optim);
+  learner_step_stats st;
+  assert_int_equal(learner_step_run(&c, g, 2, &st, NULL), AGRL_OK);
+  assert_int_equal(st.zero_groups, 1);
+  assert_int_equal(st.dropped_guided, 1);
+  assert_int_equal(st.missing_members, 1);
+  assert_int_equal(st.dropped_bad, 1);
+  assert_int_equal(st.sequences, 1);
+  agrl_sha256 after = learner_optim_hash(&c.optim);
+  assert_memory_not_equal(&before, &after, sizeof after);
+  learner_step_stats_release(&st);
+  assert_int_equal(learner_step_run(&c, &g[1], 1, &st, NULL), AGRL_OK);  // nothing left to train on
+  assert_true(st.empty && !st.applied && !st.nonfinite);
+  assert_string_equal(learner_step_outcome(&st), "empty");
+  assert_true(c.version == AGRL_VERSION(1, 2));
+  before = learner_optim_hash(&c.optim);
+  assert_memory_equal(&before, &after, sizeof after);
+  learner_step_stats_release(&st);
+  agrl_arena_release(&arena);
+  learner_core_release(&c);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(test_lowers_the_loss, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_deterministic, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_resume_is_exact, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_mismatch_forks, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_lost_groups_fork, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_not_finite_changes_nothing, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_exclusions, setup, teardown),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

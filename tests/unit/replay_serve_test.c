@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: Apache-2.0
+// The learner's side: leases, reports, HELLO; then a learner with a journal and a replay, either killed between any two
+// steps, answers and reports lost: no group twice in the surviving line, and training goes on.
+#include "common/base/rng.h"
+#include "tests/lib/replay_kit.h"
+
+static replay_kit kit;
+
+static int open_kit(void **state) {
+  (void)state;
+  kit_init(&kit, 40);
+  kit_open(&kit);
+  return 0;
+}
+
+static int close_kit(void **state) {
+  (void)state;
+  kit_release(&kit);
+  return 0;
+}
+
+// Everything an actor at this version may be given is generated and scored, until n groups are ready.
+static void make_ready(size_t n, uint64_t version) {
+  for (int i = 0; i < 20 && replay_core_count(&kit.core, REPLAY_READY) < n; i++) {
+    agrl_arena_clear(&kit.arena);
+    agrl_msg_task_grant g = kit_ask(&kit, "a", "x", 64, version);
+    for (size_t t = 0; t < g.n_tasks; t++) kit_deliver(&kit, &g.tasks[t], 2, version);
+  }
+}
+
+static size_t try_batch(uint64_t version, uint32_t want, bool patient, uint64_t ids[8]) {
+  agrl_msg_batch b;
+  agrl_arena_clear(&kit.arena);
+  KIT_OK(replay_serve_try(&kit.core, version, want, patient, kit.now_ns, &kit.arena, &b, err));
+  for (size_t i = 0; i < b.n_groups; i++) ids[i] = b.groups[i].id;
+  return b.n_groups;
+}
+
+static size_t ask_batch(uint64_t version, uint32_t want, uint64_t ids[8]) {
+  KIT_OK(replay_serve_arrive(&kit.core, version, err));
+  return try_batch(version, want, false, ids);
+}
+
+static void report(uint64_t version, const uint64_t *ids, size_t n) {
+  agrl_msg_trained t = {.version = version, .n = n, .groups = ids};
+  KIT_OK(replay_serve_trained(&kit.core, &t, err));
+}
+
+static uint8_t state_of(uint64_t id) {
+  replay_group_rec g;
+  KIT_OK(replay_store_get_group(kit.core.store, id, &g, err));
+  return g.state;
+}
+
+static void hello(uint64_t checkpoint, uint64_t version, const agrl_journal_entry *entries, size_t n) {
+  agrl_msg_hello h = {.run = KIT_RUN, .checkpoint_version = checkpoint, .version = version, .n_entries = n, .entries = entries};
+  agrl_msg_hello_reply r;
+  KIT_OK(replay_serve_hello(&kit.core, &h, &r, err));
+}
+
+// Steps
+
+static void batch_holds_the_chosen_members(void **state) {
+  (void)state;
+  uint64_t ids[8];
+  assert_int_equal(ask_batch(1, 2, ids), 0);
+  make_ready(3, 1);
+  agrl_msg_batch b;
+  KIT_OK(replay_serve_try(&kit.core, 1, 2, false, kit.now_ns, &kit.arena, &b, err));
+  assert_int_equal(b.n_groups, 2);
+  assert_int_equal(b.groups[0].id, 1);
+  assert_int_equal(b.groups[0].n, 4);
+  assert_float_equal(b.groups[0].plain_accuracy, 0.5, 1e-12);
+  for (size_t i = 0; i < 4; i++) {
+    const agrl_msg_scored *s = &b.groups[0].members[i];
+    assert_int_equal(s->trace.id.member, i);
+    assert_float_equal(s->reward, i < 2 ? 1.0 : 0.01 * (double)i, 1e-12);
+    assert_string_equal(s->trace.prompt_id, b.groups[0].prompt_id);
+  }
+  assert_int_equal(state_of(1), REPLAY_LEASED);
+  kit_restart(&kit);
+  assert_int_equal(state_of(1), REPLAY_LEASED);  // the lease was durable before the answer
+  assert_int_equal(try_batch(1, 2, false, ids), 2);
+  assert_int_equal(ids[0], 3);  // what is leased is not handed out again
+  assert_int_equal(try_batch(1, 2, false, ids), 0);
+}
+
+static void lost_answer_is_asked_for_again(void **state) {
+  (void)state;
+  uint64_t a[8], b[8];
+  make_ready(4, 1);
+  assert_int_equal(ask_batch(1, 2, a), 2);
+  assert_int_equal(ask_batch(1, 2, b), 2);  // the same update: the first answer never arrived
+  assert_memory_equal(a, b, 2 * sizeof *a);
+  report(2, b, 2);
+  assert_int_equal(ask_batch(2, 2, b), 2);
+  assert_true(b[0] != a[0] && b[0] != a[1]);
+}
+
+static void requests_of_the_past_are_refused(void **state) {
+  (void)state;
+  make_ready(4, 5);
+  KIT_OK(replay_serve_arrive(&kit.core, 5, err));
+  agrl_error why = {0};
+  assert_int_equal(replay_serve_arrive(&kit.core, 4, &why), AGRL_EVERSION);
+  assert_int_equal(kit.core.meta.version, 5);
+}
+
+static void reports_are_idempotent_and_survive(void **state) {
+  (void)state;
+  uint64_t ids[8];
+  make_ready(2, 1);
+  ask_batch(1, 2, ids);
+  report(2, ids, 2);
+  kit_restart(&kit);
+  report(2, ids, 2);
+  assert_int_equal(kit.core.meta.trained, 2);
+  assert_int_equal(kit.core.counts.double_trained, 0);
+  assert_int_equal(state_of(1), REPLAY_TRAINED);
+  report(3, ids, 2);  // claims another version: counted, and the first stands
+  assert_int_equal(kit.core.counts.double_trained, 2);
+  report(4, (const uint64_t[]){12345}, 1);  // no such group
+  assert_int_equal(kit.core.meta.trained, 2);
+}
+
+static void unreported_leases_end_at_most_once(void **state) {
+  (void)state;
+  uint64_t ids[8], more[8];
+  make_ready(4, 1);
+  ask_batch(1, 2, ids);
+  kit.now_ns += 10 * kit.conf.replay.batch_lease_ns;
+  KIT_OK(replay_serve_expire(&kit.core, kit.now_ns, err));
+  assert_int_equal(state_of(ids[0]), REPLAY_LEASED);  // a stopped learner may still be at it
+  ask_batch(2, 2, more);                              // it went on without a word
+  KIT_OK(replay_serve_expire(&kit.core, kit.now_ns, err));
+  assert_int_equal(state_of(ids[0]), REPLAY_RETIRED);
+  assert_int_equal(kit.core.counts.removals[REPLAY_CAUSE_LEASE], 2);
+  assert_int_equal(state_of(more[0]), REPLAY_LEASED);  // this one is of the version under way
+  report(2, ids, 1);                                   // late, and still right
+  assert_int_equal(state_of(ids[0]), REPLAY_TRAINED);
+  hello(1, 2, &(agrl_journal_entry){2, 1, ids}, 1);
+  assert_int_equal(state_of(ids[1]), REPLAY_READY);  // the journal does not have it: it was not trained
+}
+
+static void hello_makes_the_store_agree_with_the_journal(void **state) {
+  (void)state;
+  uint64_t a[8], b[8], c[8];
+  make_ready(4, 1);
+  ask_batch(1, 2, a);
+  report(2, a, 2);
+  make_ready(2, 2);
+  ask_batch(2, 2, b);
+  report(3, b, 2);  // the weights of version 3 will not survive
+  make_ready(2, 3);
+  ask_batch(3, 2, c);
+  const agrl_journal_entry entries[] = {{2, 2, a}};
+  hello(1, 2, entries, 1);
+  assert_int_equal(state_of(a[0]), REPLAY_TRAINED);
+  assert_int_equal(state_of(b[0]), REPLAY_READY);
+  assert_int_equal(state_of(c[1]), REPLAY_READY);
+  assert_int_equal(kit.core.meta.version, 2);
+  assert_int_equal(kit.core.meta.trained, 2);
+  kit_restart(&kit);
+  hello(1, 2, entries, 1);  // repeated after a lost reply
+  assert_int_equal(state_of(b[0]), REPLAY_READY);
+  const agrl_journal_entry both[] = {{2, 2, a}, {3, 2, c}};  // TRAINED of the second never arrived
+  hello(1, 3, both, 2);
+  assert_int_equal(state_of(c[0]), REPLAY_TRAINED);
+  hello(3, 3, NULL, 0);  // a checkpoint has passed them
+  assert_int_equal(state_of(a[0]), REPLAY_TRAINED);
+  assert_int_equal(state_of(c[0]), REPLAY_TRAINED);
+}
+
+static void hello_of_another_run_is_refused(void **state) {
+  (void)state;
+  agrl_msg_hello h = {.run = KIT_RUN + 1, .version = 9};
+  agrl_msg_hello_reply r;
+  assert_int_equal(replay_serve_hello(&kit.core, &h, &r, NULL), AGRL_EVERSION);
+  assert_int_equal(kit.core.meta.version, 0);
+}
+
+static void a_lost_store_never_reuses_group_ids(void **state) {
+  (void)state;
+  const uint64_t ids[] = {70, 71};
+  hello(1, 2, &(agrl_journal_entry){2, 2, ids}, 1);
+  agrl_msg_task_grant g = kit_ask(&kit, "a", "x", 4, 2);
+  assert_int_equal(g.tasks[0].group, 72);
+}
+
+static void stale_groups_are_swept(void **state) {
+  (void)state;
+  uint64_t ids[8];
+  make_ready(4, 1);
+  KIT_OK(replay_serve_arrive(&kit.core, 2, err));
+  assert_int_equal(replay_core_count(&kit.core, REPLAY_READY), 4);  // age 1, bound 1
+  KIT_OK(replay_serve_arrive(&kit.core, 3, err));
+  assert_int_equal(replay_core_count(&kit.core, REPLAY_READY), 0);
+  assert_int_equal(kit.core.counts.removals[REPLAY_CAUSE_STALE], 4);
+  assert_int_equal(try_batch(3, 2, false, ids), 0);
+  make_ready(2, 3);
+  KIT_OK(replay_serve_arrive(&kit.core, AGRL_VERSION(1, 1), err));  // version 3 was of weights that are gone
+  assert_int_equal(replay_core_count(&kit.core, REPLAY_READY), 0);
+}
+
+// A climbing group that this batch would make too old is waited for, then decided with what is in.
+static void patience_then_last_call(void **state) {
+  (void)state;
+  uint64_t ids[8];
+  agrl_msg_task_grant g = kit_ask(&kit, "a", "x", 4, 1);
+  kit_deliver(&kit, &g.tasks[0], 0, 1);
+  assert_int_equal(state_of(1), REPLAY_CLIMB);
+  agrl_arena_clear(&kit.arena);
+  g = kit_ask(&kit, "a", "x", 64, 1);
+  for (size_t t = 0; t < g.n_tasks; t++)
+    if (g.tasks[t].level == 0) kit_deliver(&kit, &g.tasks[t], 2, 1);
+  assert_int_equal(replay_core_count(&kit.core, REPLAY_READY), 3);
+  KIT_OK(replay_serve_arrive(&kit.core, 2, err));
+  assert_int_equal(try_batch(2, 2, true, ids), 0);
+  assert_int_equal(try_batch(2, 2, false, ids), 2);
+  assert_int_equal(ids[0], 1);  // it is the oldest, and goes as it is
+  assert_int_equal(kit.core.counts.last_calls, 1);
+}
+
+static void groups_are_fetched_in_any_state(void **state) {
+  (void)state;
+  uint64_t ids[8];
+  make_ready(4, 1);
+  ask_batch(1, 2, ids);
+  report(2, ids, 2);
+  const uint64_t want[] = {ids[1], 999, 3, ids[0]};
+  agrl_msg_groups_fetch f = {.n = 4, .ids = want};
+  agrl_msg_batch b;
+  KIT_OK(replay_serve_fetch(&kit.core, &f, &kit.arena, &b, err));
+  assert_int_equal(b.n_groups, 3);
+  assert_int_equal(b.groups[0].id, ids[1]);
+  assert_int_equal(b.groups[1].id, 3);
+  assert_int_equal(b.groups[2].id, ids[0]);
+  assert_int_equal(b.groups[2].n, 4);
+}
+
+static void unreadable_groups_are_retired(void **state) {
+  (void)state;
+  uint64_t ids[8];
+  make_ready(3, 1);
+  KIT_OK(replay_store_begin(kit.core.store, err));
+  replay_group_rec rec = replay_core_find(&kit.core, 1)->rec;
+  KIT_OK(replay_store_del_group(kit.core.store, 1, err));
+  KIT_OK(replay_store_put_group(kit.core.store, &rec, err));  // a group without its traces
+  KIT_OK(replay_store_commit(kit.core.store, err));
+  assert_int_equal(try_batch(1, 2, false, ids), 0);
+  assert_int_equal(kit.core.counts.removals[REPLAY_CAUSE_UNREADABLE], 1);
+  assert_int_equal(try_batch(1, 2, false, ids), 2);
+  assert_int_equal(ids[0], 2);
+}
+
+// Random kills
+
+#define MAX_STEPS 4096
+
+typedef struct journal {  // durable: what a learner finds after kill -9
+  uint64_t version[MAX_STEPS];
+  uint64_t groups[MAX_STEPS][2];
+  size_t n, checkpoint;  // entries [0, checkpoint) are in the checkpoint
+} journal;
+
+typedef enum { ASK, TRAIN, REPORT } phase;
+
+typedef struct sim {
+  journal j;
+  phase at;
+  uint64_t ids[8], version;
+  size_t n_ids;
+  uint32_t epoch;
+  agrl_rng rng;
+  size_t learner_kills, replay_kills, forks, skipped_reports;
+} sim;
+
+static sim si;
+
+static bool chance(uint32_t one_in) { return agrl_rng_below(&si.rng, one_in) == 0; }
+
+static void append_entry(void) {
+  for (size_t i = 0; i < si.j.n; i++)
+    for (size_t k = 0; k < 2; k++)
+      for (size_t g = 0; g < si.n_ids; g++) assert_true(si.j.groups[i][k] != si.ids[g]);  // never twice in the surviving line
+  assert_int_equal(si.n_ids, 2);
+  si.version = AGRL_VERSION(si.epoch, si.j.n + 1);
+  si.j.version[si.j.n] = si.version;
+  memcpy(si.j.groups[si.j.n++], si.ids, sizeof si.j.groups[0]);
+}
+
+static void restart_learner(void) {
+  si.learner_kills++;
+  if (chance(8) && si.j.n > si.j.checkpoint) {  // the journal cannot be redone to the same hash: the line is cut
+    si.j.n -= 1 + agrl_rng_below(&si.rng, (uint32_t)(si.j.n - si.j.checkpoint));
+    si.forks++;
+  }
+  si.epoch++;
+  agrl_journal_entry entries[MAX_STEPS];
+  for (size_t i = si.j.checkpoint; i < si.j.n; i++) entries[i - si.j.checkpoint] = (agrl_journal_entry){si.j.version[i], 2, si.j.groups[i]};
+  uint64_t checkpoint = si.j.checkpoint ? si.j.version[si.j.checkpoint - 1] : 0;
+  uint64_t last = si.j.n ? si.j.version[si.j.n - 1] : 0;
+  hello(checkpoint, last, entries, si.j.n - si.j.checkpoint);
+  si.version = AGRL_VERSION(si.epoch, si.j.n);
+  si.at = ASK;
+}
+
+static void learner_step(void) {
+  switch (si.at) {
+    case ASK:
+      si.n_ids = ask_batch(si.version, 2, si.ids);
+      if (si.n_ids == 2 && !chance(6)) si.at = TRAIN;  // else the answer is lost
+      break;
+    case TRAIN:
+      append_entry();
+      si.at = REPORT;
+      break;
+    case REPORT:
+      if (chance(10)) si.skipped_reports++;  // lost, and the learner goes on
+      else report(si.version, si.ids, 2);
+      if (!chance(8)) si.at = ASK;  // else the answer is lost: reported again
+      if (chance(5)) {
+        si.j.checkpoint = si.j.n;
+        KIT_OK(replay_serve_checkpointed(&kit.core, si.version, err));
+      }
+      break;
+  }
+}
+
+static void no_group_is_trained_twice_whatever_is_killed(void **state) {
+  (void)state;
+  agrl_rng_init(&si.rng, 17, 0);
+  restart_learner();
+  for (int step = 0; step < 12000 && si.j.n < MAX_STEPS - 1; step++) {
+    learner_step();
+    if (chance(3)) make_ready(2, si.version);
+    if (chance(12)) {
+      kit_restart(&kit);
+      si.replay_kills++;
+    }
+    if (chance(15)) restart_learner();
+    if (chance(30)) {
+      kit.now_ns += 2 * kit.conf.replay.batch_lease_ns;
+      KIT_OK(replay_serve_expire(&kit.core, kit.now_ns, err));
+    }
+  }
+  assert_true(si.j.n > 500);  // training went on
+  assert_true(si.learner_kills > 300 && si.replay_kills > 300 && si.forks > 20 && si.skipped_reports > 20);
+  restart_learner();
+  for (size_t i = 0; i < si.j.n; i++)
+    for (size_t k = 0; k < 2; k++) {
+      uint8_t state_now = state_of(si.j.groups[i][k]);  // RETIRED: its report was lost for good before the checkpoint
+      assert_true(state_now == REPLAY_TRAINED || (state_now == REPLAY_RETIRED && i < si.j.checkpoint));
+    }
+}
+
+#define WITH_KIT(f) cmocka_unit_test_setup_teardown(f, open_kit, close_kit)
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      WITH_KIT(batch_holds_the_chosen_members),
+      WITH_KIT(lost_answer_is_asked_for_again),
+      WITH_KIT(requests_of_the_past_are_refused),
+      WITH_KIT(reports_are_idempotent_and_survive),
+      WITH_KIT(unreported_leases_end_at_most_once),
+      WITH_KIT(hello_makes_the_store_agree_with_the_journal),
+      WITH_KIT(hello_of_another_run_is_refused),
+      WITH_KIT(a_lost_store_never_reuses_group_ids),
+      WITH_KIT(stale_groups_are_swept),
+      WITH_KIT(patience_then_last_call),
+      WITH_KIT(groups_are_fetched_in_any_state),
+      WITH_KIT(unreadable_groups_are_retired),
+      WITH_KIT(no_group_is_trained_twice_whatever_is_killed),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

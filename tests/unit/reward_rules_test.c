@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a rule file is refused for, and the check of gold data against it.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/file.h"
+#include "reward/rules.h"
+
+#define HEAD "name: t\ntiers: {2: good, 1: bad}\nprompt: \"{query}\\n\"\n"
+#define TRACE                                                \
+  "trace:\n"                                                 \
+  "  - {name: tier, kind: tier}\n"                           \
+  "  - {name: category, prefix: \"C \", kind: choice, values: [yes, no]}\n" \
+  "  - {name: verdict, prefix: \"V \", kind: tier}\n"
+#define CRITERIA "criteria:\n  - {name: tier, weight: 0.6}\n  - {name: category, weight: 0.4}\n"
+#define RULES "rules:\n  - {category: yes, permit: 2}\n  - {category: no, permit: [1]}\n"
+
+static void refused(const char *text, const char *expected) {
+  agrl_rules *r = NULL;
+  agrl_error err = {0};
+  agrl_rc rc = agrl_rules_parse(text, strlen(text), "t.yaml", &r, &err);
+  if (!rc) {
+    agrl_rules_free(r);
+    fail_msg("accepted, expected '%s'", expected);
+  }
+  assert_int_equal(rc, AGRL_ECONFIG);
+  if (!strstr(err.msg, expected)) fail_msg("'%s' does not contain '%s'", err.msg, expected);
+  if (!strstr(err.msg, "t.yaml:")) fail_msg("'%s' does not name the position", err.msg);
+}
+
+static agrl_rules *accepted(const char *text) {
+  agrl_rules *r = NULL;
+  agrl_error err = {0};
+  if (agrl_rules_parse(text, strlen(text), "t.yaml", &r, &err)) fail_msg("%s", err.msg);
+  return r;
+}
+
+static void accepts_and_hashes(void **state) {
+  agrl_rules *r = accepted(HEAD TRACE CRITERIA RULES), *s = accepted(HEAD TRACE CRITERIA RULES "gates: [format]\n");
+  assert_int_equal(strlen(agrl_rules_hash(r)), 64);
+  assert_string_not_equal(agrl_rules_hash(r), agrl_rules_hash(s));
+  assert_string_equal(agrl_rules_tier_name(r, 2), "good");
+  assert_null(agrl_rules_tier_name(r, 3));
+  agrl_rules_free(r);
+  agrl_rules_free(s);
+}
+
+static void refuses_bad_files(void **state) {
+  refused(HEAD TRACE CRITERIA RULES "criterea: []\n", "criteria");  // the nearest key is named
+  refused(HEAD CRITERIA, "trace is missing");
+  refused("tiers: {9: a, 10: b}\n" TRACE CRITERIA, "tier '10'");
+  refused(HEAD "trace: [{name: a, kind: tier, values: [x, y]}]\n" CRITERIA, "values belong to lines of kind choice");
+  refused(HEAD "trace: [{name: a, kind: number}]\n", "kind 'number' does not exist");
+  refused(HEAD "trace: [{name: a, prefix: \"x\", kind: free}]\n", "no line of kind tier");
+  refused(HEAD "trace: [{name: a, kind: tier}, {name: a, prefix: \"x\", kind: free}]\n", "stands twice");
+  refused(HEAD "trace: [{name: a, kind: tier}, {name: b, kind: free}]\n", "prefix");
+  refused(HEAD TRACE "criteria: [{name: tier, weight: 0.6}, {name: categoy, weight: 0.4}]\n", "nearest: category");
+  refused(HEAD TRACE "criteria: [{name: tier, weight: 0.6}, {name: category, line: verdict, weight: 0.4}]\n",
+          "kind choice");
+  refused(HEAD TRACE "criteria: [{name: tier, weight: 0.6x}]\n", "weight");
+  refused(HEAD TRACE "criteria: [{name: tier, weight: 0.6}]\n", "sum to 0.6");
+  refused(HEAD TRACE "criteria: [{name: category, weight: 1}]\n", "none judges the gold label tier");
+  refused(HEAD TRACE "criteria: [{name: tier, weight: 1, adjacent: [[1, 2]]}]\n", "earns nothing");
+  refused(HEAD TRACE CRITERIA "rules: [{category: maybe, permit: 1}]\n", "'maybe' does not exist");
+  refused(HEAD TRACE CRITERIA "rules: [{category: yes, permit: 3}]\n", "tier '3'");
+  refused(HEAD TRACE CRITERIA "rules: [{category: yes, permit: 2}]\n", "no rule for category=no");
+  refused(HEAD TRACE CRITERIA "rules: [{category: any, permit: 2}]\n", "tier 1 is never permitted");
+  refused(HEAD TRACE CRITERIA "rules: [{verdict: 1, permit: 2}]\n", "verdict");
+  refused(HEAD TRACE CRITERIA "gates: [format, table]\n", "needs the section rules");
+  refused(HEAD TRACE CRITERIA "gates: [agree]\n", "must be listed");
+}
+
+static void refuses_without_dominance(void **state) {
+  refused(HEAD TRACE "criteria: [{name: tier, weight: 0.5}, {name: category, weight: 0.5}]\n",
+          "greater than the sum of the others");
+  refused(HEAD TRACE "criteria: [{name: tier, weight: 0.3}, {name: category, weight: 0.7}]\n",
+          "greater than the sum of the others");
+}
+
+static char *write_rows(char path[64], size_t good, size_t bad) {
+  agrl_buf b = {0};
+  for (size_t i = 0; i < good + bad; i++)
+    agrl_buf_addf(&b, "{\"id\": \"row-%zu\", \"query\": \"q\", \"product\": {\"title\": \"p\"}, \"gold\": {\"tier\": 2, \"category\": \"%s\"}}\n", i,
+                  i < bad ? "no" : "yes");
+  strcpy(path, "/tmp/reward-rules-XXXXXX");
+  int fd = mkstemp(path);
+  assert_true(fd >= 0);
+  assert_int_equal(write(fd, b.data, b.len), b.len);
+  close(fd);
+  agrl_buf_release(&b);
+  return path;
+}
+
+static agrl_rc check(const agrl_rules *r, size_t good, size_t bad, agrl_rules_report *rep, agrl_error *err) {
+  char path[64];
+  agrl_dataset d = {0};
+  agrl_error load = {0};
+  if (agrl_dataset_load(write_rows(path, good, bad), NULL, NULL, &d, &load)) fail_msg("%s", load.msg);
+  unlink(path);
+  agrl_rc rc = agrl_rules_check_data(r, NULL, &d, rep, err);
+  agrl_dataset_release(&d);
+  return rc;
+}
+
+static void gold_must_pass(void **state) {
+  agrl_rules *r = accepted(HEAD TRACE CRITERIA RULES);
+  agrl_rules_report rep;
+  agrl_error err = {0};
+  assert_int_equal(check(r, 198, 2, &rep, &err), AGRL_OK);  // 99 % exactly
+  assert_int_equal(rep.checked, 200);
+  assert_int_equal(rep.passed, 198);
+  assert_non_null(strstr(rep.failures.data, "row-0: no rule permits tier 2 for category no"));
+  agrl_rules_report_release(&rep);
+  assert_int_equal(check(r, 197, 3, &rep, &err), AGRL_ECONFIG);
+  assert_non_null(strstr(err.msg, "197 of 200"));
+  assert_non_null(strstr(err.msg, "row-0: "));
+  assert_non_null(strstr(err.msg, "row-2: "));
+  agrl_rules_report_release(&rep);
+  agrl_rules_free(r);
+}
+
+static void shipped_files_hold(void **state) {
+  agrl_rules_report rep;
+  agrl_error err = {0};
+  if (agrl_rules_check_files(AGRL_TEST_DIR "/../deploy/etc/rules.yaml", NULL, &rep, &err)) fail_msg("%s", err.msg);
+  agrl_rules_report_release(&rep);
+  const char *data = AGRL_TEST_DIR "/../../shared/data/esci/train.jsonl";
+  bool there = agrl_file_exists(data);
+  if (agrl_rules_check_files(AGRL_TEST_DIR "/../deploy/etc/rules-esci.yaml", there ? data : NULL, &rep,
+                             &err)) fail_msg("%s", err.msg);
+  if (there) {
+    assert_int_equal(rep.references, rep.rows);
+    assert_int_equal(rep.passed, rep.rows);
+  }
+  agrl_rules_report_release(&rep);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(accepts_and_hashes), cmocka_unit_test(refuses_bad_files),
+          cmocka_unit_test(refuses_without_dominance),
+      cmocka_unit_test(gold_must_pass),     cmocka_unit_test(shipped_files_hold),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
