@@ -96,14 +96,14 @@ static void on_actor(void *user, agrl_sock *sock, const agrl_peer *peer, const a
 }
 
 // Sends the acknowledgements of one peer: those of ack whose entry in peers equals peers[first].
-static void relay_to(service *v, const agrl_msg_trace_ack *ack, const agrl_peer *peers, bool *todo, size_t first,
+static void relay_to(service *v, const agrl_msg_trace_ack *ack, const agrl_peer *peers, bool *waiting, size_t first,
                      agrl_trace_id *ids,
                      uint32_t *status) {
   size_t n = 0;
   for (size_t i = first; i < ack->n; i++) {
-    if (!todo[i] || peers[i].len != peers[first].len || memcmp(peers[i].id, peers[first].id, peers[first].len))
+    if (!waiting[i] || peers[i].len != peers[first].len || memcmp(peers[i].id, peers[first].id, peers[first].len))
       continue;
-    todo[i] = false;
+    waiting[i] = false;
     ids[n] = ack->ids[i];
     status[n++] = ack->status[i];
   }
@@ -114,17 +114,17 @@ static void relay_to(service *v, const agrl_msg_trace_ack *ack, const agrl_peer 
 
 static void on_ack(service *v, const agrl_msg_trace_ack *ack) {
   agrl_peer *peers = agrl_xcalloc(ack->n + 1, sizeof *peers);
-  bool *todo = agrl_xcalloc(ack->n + 1, sizeof *todo);
+  bool *waiting = agrl_xcalloc(ack->n + 1, sizeof *waiting);
   agrl_trace_id *ids = agrl_xcalloc(ack->n + 1, sizeof *ids);
   uint32_t *status = agrl_xcalloc(ack->n + 1, sizeof *status);
   for (size_t i = 0; i < ack->n; i++) {
-    todo[i] = reward_relay_take(v->relay, &ack->ids[i], &peers[i]);
-    if (!todo[i]) agrl_metric_add(v->metrics.relay, REWARD_RELAY_UNKNOWN, 1);
+    waiting[i] = reward_relay_take(v->relay, &ack->ids[i], &peers[i]);
+    if (!waiting[i]) agrl_metric_add(v->metrics.relay, REWARD_RELAY_UNKNOWN, 1);
   }
   for (size_t i = 0; i < ack->n; i++)
-    if (todo[i]) relay_to(v, ack, peers, todo, i, ids, status);
+    if (waiting[i]) relay_to(v, ack, peers, waiting, i, ids, status);
   free(peers);
-  free(todo);
+  free(waiting);
   free(ids);
   free(status);
 }

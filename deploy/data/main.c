@@ -11,7 +11,7 @@ static int usage(const char *why, const char *what) {
   if (why != NULL) fprintf(stderr, "agrl-data: %s%s\n", why, what);
   fputs(
       "usage: agrl-data make --out DIR [--seed N] [--train N] [--eval N] [--natural N] [--reference N]\n"
-      "       [--leaves 2..8] [--synonyms PERCENT]\n",
+      "       [--departments 2..12] [--leaves 2..8] [--synonyms PERCENT]\n",
       stderr);
   return agrl_rc_exit(AGRL_EINVAL);
 }
@@ -36,6 +36,7 @@ int main(int argc, char **argv) {
     else if (strcmp(name, "--eval") == 0) ok = count(value, &o.eval);
     else if (strcmp(name, "--natural") == 0) ok = count(value, &o.natural);
     else if (strcmp(name, "--reference") == 0) ok = count(value, &o.reference);
+    else if (strcmp(name, "--departments") == 0) ok = count(value, &o.departments);
     else if (strcmp(name, "--leaves") == 0) ok = count(value, &o.leaves);
     else if (strcmp(name, "--synonyms") == 0) ok = count(value, &o.synonyms);
     else return usage("unknown option ", name);

@@ -119,7 +119,7 @@ static void write_row(maker *m, const char *query_text, const data_query *q, con
 
 static bool find_product(maker *m, const data_query *q, const aim *a, data_product *p, data_gold *g) {
   for (int i = 0; i < max_tries; i++) {
-    data_sample_product(&m->rng, m->options->leaves, q, a->category, m->split, p);
+    data_sample_product(&m->rng, m->options, q, a->category, m->split, p);
     *g = data_judge(q, p);
     if (g->attribute == a->attribute) return true;
   }
@@ -156,7 +156,7 @@ static void make_balanced(maker *m, size_t rows, size_t reference) {
     const aim *a = draw_aim(&m->rng, tiers[m->n % 4]);
     do {
       data_kind kind = a->attribute == DATA_ATTR_NONE ? DATA_PLAIN : (data_kind)agrl_rng_below(&m->rng, DATA_N_KINDS);
-      data_sample_query(&m->rng, m->options->leaves, kind, m->split, &q);
+      data_sample_query(&m->rng, m->options, kind, m->split, &q);
     } while (!can_be(&q, a->attribute) || !find_product(m, &q, a, &p, &g));
     agrl_buf_clear(&text);
     data_render_query(&m->rng, m->options->synonyms, &q, &text);
@@ -170,7 +170,7 @@ static void make_natural(maker *m, size_t rows) {
   agrl_buf text = {0};
   while (m->n < rows) {
     data_query q;
-    data_sample_query(&m->rng, m->options->leaves, (data_kind)draw(&m->rng, kinds, DATA_N_KINDS), m->split, &q);
+    data_sample_query(&m->rng, m->options, (data_kind)draw(&m->rng, kinds, DATA_N_KINDS), m->split, &q);
     agrl_buf_clear(&text);
     data_render_query(&m->rng, m->options->synonyms, &q, &text);
     for (int c = 0; c < candidates && m->n < rows;) {
@@ -197,9 +197,10 @@ static agrl_rc save(maker *m, const char *dir, const char *name, agrl_error *err
 }
 
 agrl_rc agrl_data_make(const char *dir, const agrl_data_options *o, agrl_error *err) {
-  if (o->leaves < 2 || o->leaves > data_max_leaves / data_max_departments || o->synonyms > 100) {
-    return agrl_fail(err, AGRL_EINVAL, "data: leaves %zu, synonyms %zu; expected 2..%d and 0..100", o->leaves,
-                     o->synonyms, data_max_leaves / data_max_departments);
+  const size_t per_department = data_max_leaves / data_max_departments;
+  if (o->departments < 2 || o->departments > data_max_departments || o->leaves < 2 || o->leaves > per_department || o->synonyms > 100) {
+    return agrl_fail(err, AGRL_EINVAL, "data: departments %zu, leaves %zu, synonyms %zu; expected 2..%d, 2..%zu and 0..100", o->departments,
+                     o->leaves, o->synonyms, data_max_departments, per_department);
   }
   agrl_rc rc = agrl_file_mkdirs(dir, err);
   if (rc != AGRL_OK) return rc;

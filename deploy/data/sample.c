@@ -94,28 +94,28 @@ static bool fill_query(agrl_rng *r, data_query *q) {
   return true;
 }
 
-// One of the first so many leaves of a department; each has data_max_leaves / data_max_departments of them.
-static int any_leaf(agrl_rng *r, size_t leaves) {
+// One of the first so many leaves of the first so many departments; each has data_max_leaves / data_max_departments leaves.
+static int any_leaf(agrl_rng *r, const agrl_data_options *o) {
   enum { per_department = data_max_leaves / data_max_departments };
-  uint32_t department = agrl_rng_below(r, (uint32_t)data_world_get()->n_departments);
-  return (int)(department * per_department + agrl_rng_below(r, (uint32_t)leaves));
+  uint32_t department = agrl_rng_below(r, (uint32_t)o->departments);
+  return (int)(department * per_department + agrl_rng_below(r, (uint32_t)o->leaves));
 }
 
-void data_sample_query(agrl_rng *r, size_t leaves, data_kind kind, data_split split, data_query *q) {
+void data_sample_query(agrl_rng *r, const agrl_data_options *o, data_kind kind, data_split split, data_query *q) {
   bool held_out = split == DATA_EVAL && chance(r, 50);
   do {
     *q = (data_query){.kind = kind, .need = -1, .property = -1, .not_value = -1, .not_brand = -1};
-    q->leaf = any_leaf(r, leaves);
+    q->leaf = any_leaf(r, o);
   } while (!fill_query(r, q));
   q->template_at = data_pick_query_template(r, kind, q->n_wanted, held_out);
 }
 
-static int draw_leaf(agrl_rng *r, size_t leaves, int leaf, data_category category) {
+static int draw_leaf(agrl_rng *r, const agrl_data_options *o, int leaf, data_category category) {
   const data_world *w = data_world_get();
   if (category == DATA_CAT_MATCH) return leaf;
   bool same_department = category == DATA_CAT_RELATED;
   for (;;) {
-    int k = any_leaf(r, leaves);
+    int k = any_leaf(r, o);
     if (k != leaf && (w->leaves[k].department == w->leaves[leaf].department) == same_department) return k;
   }
 }
@@ -156,12 +156,12 @@ static void fill_product(agrl_rng *r, const data_query *q, data_product *p) {
   }
 }
 
-void data_sample_product(agrl_rng *r, size_t leaves, const data_query *q, data_category category, data_split split,
+void data_sample_product(agrl_rng *r, const agrl_data_options *o, const data_query *q, data_category category, data_split split,
                          data_product *p) {
   bool held_out = split == DATA_EVAL && chance(r, 50);
   do {
     *p = (data_product){.free_of = -1};
-    p->leaf = draw_leaf(r, leaves, q->leaf, category);
+    p->leaf = draw_leaf(r, o, q->leaf, category);
     p->brand = q->not_brand >= 0 && chance(r, 45) ? q->not_brand : (int)agrl_rng_below(r, data_n_brands);
     fill_product(r, q, p);
   } while (p->n_values == 0 || data_split_of(p) != split);

@@ -26,12 +26,12 @@ typedef struct agrl_data_options {
   uint64_t seed;
   size_t train, eval, natural;  // rows
   size_t reference;             // the first so many train rows carry a reference trace
-  size_t leaves;                // categories used of each department, 2..8: fewer make an easier world
+  size_t departments, leaves;   // departments used, 2..12, and categories of each, 2..8: fewer make an easier world
   size_t synonyms;              // percent of mentions that use another word than the canonical one, 0..100
 } agrl_data_options;
 
 #define AGRL_DATA_DEFAULTS \
-  {.seed = 1, .train = 12000, .eval = 800, .natural = 800, .reference = 2500, .leaves = 8, .synonyms = 30}
+  {.seed = 1, .train = 12000, .eval = 800, .natural = 800, .reference = 2500, .departments = 12, .leaves = 8, .synonyms = 30}
 
 // Writes train.jsonl (balanced tiers), eval.jsonl (balanced) and eval_natural.jsonl (tiers about 50/20/10/20 from 4 to
 // 1, five candidates a query) into dir, which is made if absent. Each file is written atomically.
@@ -128,9 +128,9 @@ const data_world *data_world_get(void);  // built once from the tables, constant
 bool data_set_has(const data_set *s, int value);
 void data_set_add(data_set *s, int value);
 
-void data_sample_query(agrl_rng *r, size_t leaves, data_kind kind, data_split split, data_query *q);
+void data_sample_query(agrl_rng *r, const agrl_data_options *o, data_kind kind, data_split split, data_query *q);
 // A product that stands to q's leaf as category says, leaning towards what q names; its combination belongs to split.
-void data_sample_product(agrl_rng *r, size_t leaves, const data_query *q, data_category category, data_split split,
+void data_sample_product(agrl_rng *r, const agrl_data_options *o, const data_query *q, data_category category, data_split split,
                          data_product *p);
 data_split data_split_of(const data_product *p);
 data_gold data_judge(const data_query *q, const data_product *p);

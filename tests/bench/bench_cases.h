@@ -16,7 +16,8 @@
   X(gemm, "OpenBLAS products of a training step: forward, input gradient, weight gradient") \
   X(attention, "causal attention forward, backward and decode")                           \
   X(elementwise, "norms, SwiGLU, log-softmax, AdamW: bytes moved against the memory bandwidth") \
-  X(model, "decode, prefill and training step of the quickstart model and of a 135M Llama")
+  X(model, "decode, prefill and training step of the quickstart model and of a 135M Llama") \
+  X(replay, "scored traces of 2 KiB committed with fsync: traces/s and commit time")
 
 typedef struct bench_peak {  // measured at start for a number of threads
   double fma_gflops;         // f32, widest registers of the kernels in use

@@ -44,6 +44,15 @@ static char *log_of(const ctl_proc *p) {
   return ctl_log_tail(path, 3);
 }
 
+static void wait_for_log(const ctl_proc *p) {
+  for (bool empty = true; empty;) {
+    char *log = log_of(p);
+    empty = !*log;
+    free(log);
+    usleep(10000);
+  }
+}
+
 static void start(ctl_proc *p, const char *program, uint64_t now) {
   agrl_error err = {0};
   if (ctl_proc_start(p, program, "/etc/a.yaml", dir, now, &err)) fail_msg("%s", err.msg);
@@ -103,7 +112,7 @@ static void stops_with_grace_then_force(void **state) {
   ctl_proc p;
   ctl_proc_init(&p, CTL_KIND_REWARD, 0);
   start(&p, script("trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done"), S);
-  for (char *log = log_of(&p); !*log; log = log_of(&p)) free(log), usleep(10000);
+  wait_for_log(&p);
   ctl_proc_stop(&p, S, 20 * S);
   assert_int_equal(p.state, CTL_PROC_STOPPING);
   assert_false(ctl_proc_enforce(&p, 2 * S));
@@ -112,7 +121,7 @@ static void stops_with_grace_then_force(void **state) {
 
   ctl_proc_init(&p, CTL_KIND_ACTOR, 9);
   start(&p, script("trap '' TERM; echo up; while :; do sleep 0.05; done"), S);
-  for (char *log = log_of(&p); !*log; log = log_of(&p)) free(log), usleep(10000);
+  wait_for_log(&p);
   ctl_proc_stop(&p, S, 20 * S);
   assert_true(ctl_proc_enforce(&p, 21 * S));
   assert_false(ctl_proc_enforce(&p, 22 * S));  // once

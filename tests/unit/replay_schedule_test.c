@@ -199,6 +199,40 @@ static void duplicates_in_one_commit_are_told_after_it(void **state) {
   assert_int_equal(replay_ingest_offer(&kit.ingest, &s, NULL, 0), REPLAY_INGEST_DUPLICATE);
 }
 
+// Failed writes
+
+static agrl_rc change_much_then_fail(replay_core *c, void *user, agrl_error *err) {
+  const agrl_task *t = user;
+  replay_core_retire(c, replay_core_find(c, t->group), REPLAY_CAUSE_UNSOLVED);
+  replay_group_rec rec = {.id = c->meta.next_group++, .state = REPLAY_OPEN, .n_plain = 4, .n_guided = 2, .accuracy = NAN};
+  strcpy(rec.prompt_id, "p1");
+  replay_core_add(c, &rec, false);
+  replay_prompts_observe(replay_core_touch_prompt(c, 1), 1, 9);
+  c->meta.version = 9;
+  return agrl_fail(err, AGRL_EIO, "the disk is gone");
+}
+
+static void a_failed_write_changes_nothing(void **state) {
+  (void)state;
+  agrl_msg_task_grant g = kit_ask(&kit, "a", "x", 8, 0);
+  replay_meta meta = kit.core.meta;
+  uint64_t stored = kit.core.stored_groups;
+  agrl_task t = g.tasks[0];
+  uint32_t prompt = replay_prompts_find(&kit.core.prompts, t.prompt_id);
+  agrl_error why = {0};
+  assert_int_equal(replay_core_write(&kit.core, change_much_then_fail, &t, &why), AGRL_EIO);
+  assert_memory_equal(&kit.core.meta, &meta, sizeof meta);
+  assert_int_equal(kit.core.n_groups, 2);
+  assert_int_equal(kit.core.stored_groups, stored);
+  assert_int_equal(replay_core_find(&kit.core, t.group)->rec.state, REPLAY_OPEN);
+  assert_int_equal(kit.core.prompts.v[prompt].fruitless, 0);
+  assert_int_equal(kit.core.prompts.v[1].tries, 0);
+  assert_int_equal(kit.core.counts.removals[REPLAY_CAUSE_UNSOLVED], 0);
+  assert_int_equal(kit.core.refused_io, 1);
+  kit_deliver(&kit, &t, 2, 0);  // and work goes on where it was
+  assert_int_equal(replay_core_find(&kit.core, t.group)->rec.state, REPLAY_READY);
+}
+
 // Selection
 
 static void walk_visits_every_row_once_a_pass(void **state) {
@@ -473,6 +507,7 @@ int main(void) {
       WITH_KIT(missing_reward_retires_the_group),
       WITH_KIT(contradictory_traces_are_refused),
       WITH_KIT(duplicates_in_one_commit_are_told_after_it),
+      WITH_KIT(a_failed_write_changes_nothing),
       WITH_KIT(walk_visits_every_row_once_a_pass),
       WITH_KIT(priority_is_difficulty_and_freshness),
       WITH_KIT(history_and_walk_survive_a_restart),

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// agrlctl's command table and what its commands share: the job they act on, failing, paths. One process, one thread.
+#ifndef AGRL_CTL_CTL_H
+#define AGRL_CTL_CTL_H
+
+#include <stdbool.h>
+
+#include "common/conf/config.h"
+#include "common/wire/msg.h"
+
+typedef struct ctl_command {
+  const char *name;   // "replay ls" is the command `replay` with a word of its own
+  const char *about;  // one line
+  const char *usage;  // whole help text
+  int (*run)(int argc, char **argv);  // argv[0] is the command's name; returns the exit code
+} ctl_command;
+
+extern const ctl_command ctl_cmd_up, ctl_cmd_down, ctl_cmd_status, ctl_cmd_scale, ctl_cmd_top, ctl_cmd_logs,
+    ctl_cmd_eval,
+    ctl_cmd_report, ctl_cmd_config, ctl_cmd_rules, ctl_cmd_doctor, ctl_cmd_replay, ctl_cmd_data;
+
+// The job a command acts on. Of --run-dir DIR, --config FILE, $AGRL_RUN_DIR the first given wins; a run directory that
+// `up` made has its effective configuration in DIR/agrl.yaml.
+typedef struct ctl_job {
+  agrl_config config;
+  bool found;  // the run directory has an agrl.yaml
+} ctl_job;
+agrl_rc ctl_job_open(ctl_job *job, const char *config_path, const char *run_dir, agrl_error *err);
+void ctl_job_release(ctl_job *job);
+char *ctl_job_path(const ctl_job *job, const char *name);  // run.dir/name; caller frees
+
+int ctl_fail(const agrl_error *err);                       // prints "agrlctl: ...", returns the exit code
+int ctl_usage(const ctl_command *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));  // exit code 64
+int ctl_help(const ctl_command *c);                        // prints the help, returns 0
+
+// Asks the supervisor; AGRL_EPEER with "not running" when none answers.
+agrl_rc ctl_control(const ctl_job *job, const char *verb, const char *arg, uint64_t timeout_ms, agrl_arena *arena,
+                    agrl_msg *answer,
+                    agrl_error *err);
+// STATUS of a service by its endpoint's name.
+agrl_rc ctl_service_status(const ctl_job *job, const char *service, uint64_t timeout_ms, agrl_arena *arena,
+                           agrl_msg *answer,
+                           agrl_error *err);
+// 1: GET /readyz says ready, 0: not, -1: there is no page to ask.
+int ctl_probe_ready(const char *host, int port);
+const char *ctl_kv(const agrl_msg_status *s, const char *key);  // NULL when absent
+
+// A program of this project: beside agrlctl's own binary, else in $PATH. Caller frees; NULL when there is none.
+char *ctl_program(const char *name);
+// Pid of the supervisor that holds the run directory's lock, 0: none.
+int ctl_supervisor_pid(const char *run_dir);
+// The effective configuration written to path.
+agrl_rc ctl_config_write(const agrl_config *c, const char *path, agrl_error *err);
+// Runs agrl-eval on every split of data.eval for one checkpoint; label names the result files. Returns the exit code.
+int ctl_eval_run(const agrl_config *c, const char *checkpoint, const char *label, const char *limit);
+int ctl_report_run(const agrl_config *c, bool quiet);
+
+#endif

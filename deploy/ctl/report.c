@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+// agrlctl report: collects results, writes RUN/report.txt, report.json and report.svg.
+#include "deploy/ctl/report.h"
+
+#include <getopt.h>
+#include <glob.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/file.h"
+#include "common/base/mem.h"
+#include "deploy/ctl/ctl.h"
+
+static const char usage[] =
+    "usage: agrlctl report [--run-dir DIR | --config FILE] [--evaluate] [-q]\n"
+    "Table of the evaluations before and after RL and of the training run; writes report.txt, report.json and\n"
+    "report.svg into the run directory. --evaluate: scores the checkpoints before and\n"
+    "after RL first. -q: writes only.\n";
+
+static report_split *split_of(report *r, const char *name) {
+  for (size_t i = 0; i < r->n_splits; i++)
+    if (!strcmp(r->splits[i].name, name)) return &r->splits[i];
+  if (r->n_splits == REPORT_MAX_SPLITS) return NULL;
+  r->splits[r->n_splits] = (report_split){.name = name};
+  return &r->splits[r->n_splits++];
+}
+
+static agrl_rc add_results(report *r, const char *suffix, bool before, agrl_error *err) {
+  char *pattern = agrl_xasprintf("%s/eval*-%s.json", r->config->run.dir, suffix);
+  glob_t found = {0};
+  agrl_rc rc = AGRL_OK;
+  int none = glob(pattern, 0, NULL, &found);
+  free(pattern);
+  for (size_t i = 0; !none && i < found.gl_pathc && !rc; i++) {
+    agrl_json *doc = NULL;
+    const char *name = NULL;
+    rc = agrl_json_load(found.gl_pathv[i], &doc, err);
+    if (rc) break;
+    report_split *s = agrl_json_str(agrl_json_get(doc, "split"), &name, NULL) ? split_of(r, name) : NULL;
+    if (!s || (before ? s->before : s->after)) {
+      agrl_json_free(doc);
+      continue;
+    }
+    r->docs[r->n_docs++] = doc;
+    *(before ? &s->before : &s->after) = doc;
+  }
+  globfree(&found);
+  return rc;
+}
+
+static int by_name(const void *a, const void *b) {  // "eval" before "eval_natural"
+  return strcmp(((const report_split *)a)->name, ((const report_split *)b)->name);
+}
+
+agrl_rc report_load(report *r, const agrl_config *config, agrl_error *err) {
+  *r = (report){.config = config};
+  char *path = agrl_path_join(config->run.dir, "metrics.jsonl");
+  agrl_rc rc = ctl_series_read(&r->series, path, err);
+  free(path);
+  if (!rc) rc = add_results(r, "sft", true, err);
+  if (!rc) rc = add_results(r, "latest", false, err);
+  qsort(r->splits, r->n_splits, sizeof *r->splits, by_name);
+  return rc;
+}
+
+void report_release(report *r) {
+  ctl_series_release(&r->series);
+  for (size_t i = 0; i < r->n_docs; i++) agrl_json_free(r->docs[i]);
+}
+
+double report_number(const agrl_json *result, const char *key) {
+  double v = NAN;
+  agrl_json_f64(agrl_json_get(result, key), &v);
+  return v;
+}
+
+bool report_interval(const agrl_json *result, const char *key, double ci[2]) {
+  char name[64];
+  snprintf(name, sizeof name, "%s_ci", key);
+  const agrl_json *a = agrl_json_get(result, name);
+  return agrl_json_f64(agrl_json_at(a, 0), &ci[0]) && agrl_json_f64(agrl_json_at(a, 1), &ci[1]);
+}
+
+double report_f1(const agrl_json *result, int tier) {
+  char key[2] = {(char)('0' + tier), 0};
+  return report_number(agrl_json_get(result, "f1"), key);
+}
+
+double report_tenth(const report *r, size_t field_offset, bool last) {
+  size_t first = 0, n = 0;
+  while (first < r->series.n && !r->series.points[first].rl) first++;
+  size_t rl = r->series.n - first, tenth = rl / 10 ? rl / 10 : rl ? 1 : 0;
+  double sum = 0;
+  for (size_t i = 0; i < tenth; i++) {
+    const ctl_point *p = &r->series.points[last ? r->series.n - 1 - i : first + i];
+    double v;
+    memcpy(&v, (const char *)p + field_offset, sizeof v);
+    if (isfinite(v)) sum += v, n++;
+  }
+  return n ? sum / (double)n : NAN;
+}
+
+static agrl_rc write_file(const agrl_config *c, const char *name, const agrl_buf *text, agrl_error *err) {
+  char *path = agrl_path_join(c->run.dir, name);
+  agrl_rc rc = agrl_file_write_atomic(path, text->data ? text->data : "", text->len, err);
+  free(path);
+  return rc;
+}
+
+int ctl_report_run(const agrl_config *c, bool quiet) {
+  report r;
+  agrl_error err = {0};
+  agrl_buf text = {0}, json = {0}, svg = {0};
+  agrl_rc rc = report_load(&r, c, &err);
+  if (!rc && !r.series.n && !r.n_splits)
+    rc = agrl_fail(&err, AGRL_ENOENT, "%s has neither metrics nor evaluations yet", c->run.dir);
+  if (!rc) {
+    report_text(&r, &text);
+    report_json(&r, &json);
+    report_svg(&r, &svg);
+    rc = write_file(c, "report.txt", &text, &err);
+    if (!rc) rc = write_file(c, "report.json", &json, &err);
+    if (!rc) rc = write_file(c, "report.svg", &svg, &err);
+  }
+  if (!rc && !quiet) fputs(text.data, stdout);
+  agrl_buf_release(&text);
+  agrl_buf_release(&json);
+  agrl_buf_release(&svg);
+  report_release(&r);
+  return rc ? ctl_fail(&err) : 0;
+}
+
+static int evaluate_both(const agrl_config *c) {
+  static const char *const labels[] = {"sft", "latest"};
+  int code = 0;
+  for (size_t i = 0; i < 2 && !code && *c->data.eval; i++) {
+    char *dir = agrl_xasprintf("%s/checkpoints/%s", c->run.dir, labels[i]);
+    if (agrl_file_exists(dir)) code = ctl_eval_run(c, dir, labels[i], NULL);
+    free(dir);
+  }
+  return code;
+}
+
+static int run(int argc, char **argv) {
+  static const struct option longs[] = {{"config", 1, 0, 'c'}, {"run-dir", 1, 0, 'D'}, {"evaluate", 0, 0, 'e'},
+                                         {"help", 0, 0, 'h'},
+                                        {0, 0, 0, 0}};
+  const char *config = NULL, *run_dir = NULL;
+  bool quiet = false, evaluate = false;
+  for (int k; (k = getopt_long(argc, argv, "qh", longs, NULL)) != -1;) switch (k) {
+      case 'c': config = optarg; break;
+      case 'D': run_dir = optarg; break;
+      case 'q': quiet = true; break;
+      case 'e': evaluate = true; break;
+      case 'h': return ctl_help(&ctl_cmd_report);
+      default: return ctl_usage(&ctl_cmd_report, "unknown option");
+    }
+  if (optind != argc) return ctl_usage(&ctl_cmd_report, "unexpected '%s'", argv[optind]);
+  agrl_error err = {0};
+  ctl_job job;
+  if (ctl_job_open(&job, config, run_dir, &err)) return ctl_fail(&err);
+  int code = evaluate ? evaluate_both(&job.config) : 0, written = ctl_report_run(&job.config, quiet);
+  if (!code) code = written;
+  ctl_job_release(&job);
+  return code;
+}
+
+const ctl_command ctl_cmd_report = {"report", "table and plot of a run", usage, run};

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+// Greedy traces for every row, with the actors' engine and the reward service's rules.
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "actor/engine.h"
+#include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/base/mem.h"
+#include "common/ckpt/hf.h"
+#include "common/task/task.h"
+#include "common/tensor/tensor.h"
+#include "common/text/bpe.h"
+#include "deploy/eval/eval.h"
+
+typedef struct run {
+  const agrl_rules *rules;
+  const agrl_bpe *bpe;
+  const agrl_dataset *data;
+  eval_item *items;
+  size_t finished;
+  int32_t tier_token[EVAL_TIERS];  // -1: not one token
+} run;
+
+typedef struct pending {  // a row in the engine
+  size_t row, item;
+  int32_t *tokens;
+} pending;
+
+static void on_first_logits(void *user, const actor_job *job, const float *logits) {
+  run *r = user;
+  eval_item *it = &r->items[((const pending *)job->user)->item];
+  double top = -INFINITY, sum = 0, tier = 0;
+  it->score = NAN;
+  for (int i = 0; i < EVAL_TIERS; i++) {
+    if (r->tier_token[i] < 0) return;
+    top = fmax(top, (double)logits[r->tier_token[i]]);
+  }
+  for (int i = 0; i < EVAL_TIERS; i++) {
+    double p = exp((double)logits[r->tier_token[i]] - top);
+    sum += p;
+    tier += p * (i + 1);
+  }
+  it->score = tier / sum;
+}
+
+static void on_finished(void *user, const actor_job *job, const actor_rollout *o) {
+  run *r = user;
+  const pending *p = job->user;
+  const agrl_row *row = &r->data->rows[p->row];
+  eval_item *it = &r->items[p->item];
+  agrl_buf text = {0};
+  agrl_bpe_decode(r->bpe, o->tokens, o->n - (o->stop == AGRL_STOP_EOS), false, &text);
+  agrl_labels gold = {.tier = (uint32_t)row->gold.tier, .category = row->gold.category ? row->gold.category : "",
+                      .attribute = row->gold.attribute ? row->gold.attribute : ""};
+  agrl_reward_result res;
+  agrl_parsed parsed;
+  const char *s = text.data ? text.data : "";
+  agrl_reward_score(r->rules, AGRL_REWARD_SHAPED, AGRL_GATE_RULE, s, text.len, &gold, &res);
+  agrl_reward_parse(r->rules, s, text.len, &parsed);
+  it->gold = row->gold.tier;
+  it->predicted = res.tier;
+  it->g_format = res.g_format;
+  it->g_rule = res.g_rule;
+  it->consistent = parsed.agree;
+  it->tokens = (uint32_t)o->n;
+  it->type = row->type;
+  it->query = row->query;
+  agrl_buf_release(&text);
+  r->finished++;
+}
+
+static void on_job_done(void *user, const actor_job *job) {
+  (void)user;
+  pending *p = job->user;
+  free(p->tokens);
+  free(p);
+}
+
+static int32_t *encode(const agrl_bpe *bpe, int32_t start_id, const char *text, size_t len, size_t *n) {
+  size_t head = start_id >= 0, need = agrl_bpe_encode(bpe, text, len, false, NULL, 0);
+  int32_t *ids = agrl_xcalloc(head + need + 1, sizeof *ids);
+  if (head) ids[0] = start_id;
+  agrl_bpe_encode(bpe, text, len, false, ids + head, need);
+  *n = head + need;
+  return ids;
+}
+
+static void show_progress(const run *r, size_t total, uint64_t start_ns, bool last) {
+  static uint64_t shown_ns;
+  uint64_t now = agrl_mono_ns();
+  if (!last && now - shown_ns < 200000000ull) return;
+  shown_ns = now;
+  double s = agrl_since_s(start_ns), rate = (double)r->finished / (s > 0 ? s : 1);
+  fprintf(stderr, "\reval %zu/%zu  %.0f rows/s  %.0f s left   %s", r->finished, total, rate,
+          rate > 0 ? (double)(total - r->finished) / rate : 0.0, last ? "\n" : "");
+}
+
+// Submits every row that fits, a window ahead of the engine, and steps until all are finished.
+static agrl_rc generate_rows(run *r, const eval_options *o, actor_engine *e, const agrl_task_text *text, const agrl_layout *l, size_t *n,
+                             size_t *skipped, agrl_error *err) {
+  size_t total = o->limit && o->limit < r->data->n ? o->limit : r->data->n, next = 0;
+  uint64_t start_ns = agrl_mono_ns();
+  agrl_buf prompt = {0};
+  agrl_rc rc = AGRL_OK;
+  *n = *skipped = 0;
+  while (!rc && (next < total || actor_engine_load(e))) {
+    while (next < total && actor_engine_load(e) < 2 * o->slots) {
+      pending *p = agrl_xcalloc(1, sizeof *p);
+      size_t n_prompt;
+      p->row = next++;
+      agrl_buf_clear(&prompt);
+      agrl_task_text_prompt(text, &r->data->rows[p->row], 0, &prompt);
+      p->tokens = encode(r->bpe, l->spec.start_id, prompt.data, prompt.len, &n_prompt);
+      p->item = *n;
+      actor_job job = {.first_member = 0, .n_members = 1, .group = p->row, .prompt = p->tokens, .n_prompt = n_prompt,
+                       .max_new = o->max_new, .temperature = 0, .top_p = 1, .user = p};
+      rc = actor_engine_submit(e, &job, err);
+      if (rc) {
+        free(p->tokens);
+        free(p);
+        if (rc != AGRL_ELIMIT) break;
+        rc = AGRL_OK;
+        ++*skipped;
+        continue;
+      }
+      ++*n;
+    }
+    actor_engine_step(e);
+    if (o->progress && isatty(2)) show_progress(r, total, start_ns, false);
+  }
+  if (o->progress && isatty(2)) show_progress(r, total, start_ns, true);
+  agrl_buf_release(&prompt);
+  return rc;
+}
+
+static agrl_rc with_engine(run *r, const eval_options *o, const agrl_task_text *text, agrl_layout *l, agrl_weights *w, size_t *n,
+                           size_t *skipped, agrl_error *err) {
+  agrl_pool *pool = agrl_pool_new(o->threads);
+  actor_engine_hooks hooks = {on_first_logits, on_finished, on_job_done, r};
+  actor_engine *e = NULL;
+  agrl_rc rc = actor_engine_new(l, pool, o->slots, o->max_new, &hooks, &e, err);
+  if (!rc) {
+    actor_engine_set_weights(e, w);
+    rc = generate_rows(r, o, e, text, l, n, skipped, err);
+  }
+  actor_engine_free(e);
+  agrl_pool_free(pool);
+  return rc;
+}
+
+static void find_tier_tokens(run *r) {
+  for (int i = 0; i < EVAL_TIERS; i++) {
+    char digit[2] = {(char)('1' + i), 0};
+    int32_t ids[4];
+    r->tier_token[i] = agrl_bpe_encode(r->bpe, digit, 1, false, ids, 4) == 1 ? ids[0] : -1;
+  }
+}
+
+agrl_rc eval_generate(const eval_options *o, const agrl_dataset *data, eval_item *items, size_t *n, size_t *skipped,
+                      uint64_t *version, agrl_error *err) {
+  run r = {.data = data, .items = items};
+  agrl_rules *rules = NULL;
+  agrl_task_text *text = NULL;
+  agrl_bpe *bpe = NULL;
+  agrl_layout *layout = NULL;
+  agrl_weights *weights = NULL;
+  float *block = NULL;
+  char *tokenizer = agrl_path_join(o->checkpoint, "tokenizer.json");
+  agrl_rc rc = agrl_tensor_init(err);
+  if (!rc) rc = agrl_rules_load(o->rules, &rules, err);
+  if (!rc) rc = agrl_task_text_load(o->rules, &text, err);
+  if (!rc) rc = agrl_bpe_load(tokenizer, &bpe, err);
+  if (!rc) rc = agrl_ckpt_load(o->checkpoint, &layout, &block, version, err);
+  if (!rc) {
+    r.rules = rules;
+    r.bpe = bpe;
+    find_tier_tokens(&r);
+    weights = agrl_weights_from_f32(layout, block, *version);
+    rc = with_engine(&r, o, text, layout, weights, n, skipped, err);
+  }
+  agrl_weights_unref(weights);
+  if (block) agrl_block_free(block, layout->n_elements * sizeof(float));
+  agrl_layout_free(layout);
+  agrl_bpe_free(bpe);
+  agrl_task_text_free(text);
+  agrl_rules_free(rules);
+  free(tokenizer);
+  return rc;
+}

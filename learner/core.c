@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Construction and release of the training core around a layout and its parameters.
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/file.h"
+#include "common/base/mem.h"
+#include "learner/learner.h"
+
+// Tokens of one forward/backward pass: what sft.batch_tokens says, but never less than the longest sequence.
+static size_t pass_tokens(const learner_core *c) {
+  int64_t context = c->layout->spec.context;
+  if (c->config->model.context > 0 && context > c->config->model.context) context = c->config->model.context;
+  int64_t batch = c->config->sft.batch_tokens;
+  return (size_t)(batch > context ? batch : context);
+}
+
+agrl_rc learner_core_adopt(learner_core *c, agrl_layout *layout, const float *block, agrl_error *err) {
+  c->layout = layout;
+  c->start_id = layout->spec.start_id;
+  c->end_id = layout->spec.end_id;
+  learner_pack_init(&c->pack, pass_tokens(c));
+  agrl_rc rc = agrl_trainer_new(layout, c->pool, pass_tokens(c), &c->trainer, err);
+  return rc != AGRL_OK ? rc : learner_optim_init(&c->optim, layout, block, err);
+}
+
+void learner_core_release(learner_core *c) {
+  if (c->sft != NULL) {
+    learner_sft_set_close(c->sft);
+    free(c->sft);
+  }
+  if (c->reference != NULL) agrl_block_free(c->reference, c->layout->n_elements * sizeof(float));
+  learner_optim_release(&c->optim);
+  learner_pack_release(&c->pack);
+  if (c->trainer != NULL) agrl_trainer_free(c->trainer);
+  if (c->layout != NULL) agrl_layout_free(c->layout);
+  if (c->bpe != NULL) agrl_bpe_free(c->bpe);
+  agrl_buf_release(&c->tokenizer_json);
+  memset(c, 0, sizeof *c);
+}
+
+agrl_rc learner_core_tokenizer(learner_core *c, const char *checkpoints, agrl_error *err) {
+  char *path = agrl_path_join(checkpoints, "tokenizer.json");
+  agrl_buf_clear(&c->tokenizer_json);
+  agrl_rc rc = agrl_file_read(path, (size_t)256 << 20, &c->tokenizer_json, err);
+  if (rc == AGRL_OK) rc = agrl_bpe_parse(c->tokenizer_json.data, c->tokenizer_json.len, path, &c->bpe, err);
+  free(path);
+  return rc;
+}
+
+agrl_rc learner_core_need_sft(learner_core *c, agrl_error *err) {
+  if (c->sft == NULL) {
+    learner_sft_set *s = agrl_xcalloc(1, sizeof *s);
+    agrl_rc rc = learner_sft_set_open(s, c->config, err);
+    if (rc != AGRL_OK) {
+      free(s);
+      return rc;
+    }
+    c->sft = s;
+  }
+  if (c->bpe != NULL) learner_sft_set_bind(c->sft, c->bpe, c->start_id, c->end_id);
+  return AGRL_OK;
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// See publish.h. A chunk is a slice of the bf16 block; it goes out with the version it belongs to, so that an actor
+// that asks for a snapshot no longer kept learns the newest version and starts over.
+#include "learner/publish.h"
+
+#include <stdlib.h>
+
+#include "common/base/bug.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+
+enum { CHUNK_BYTES_MAX = 1 << 20, HEARTBEAT_MS = 1000 };
+
+struct learner_publisher {
+  agrl_svc *svc;
+  agrl_sock *router, *pub;
+  uv_timer_t heartbeat;
+  agrl_weights *newest, *previous;
+  const char *phase;
+  char *config_json, *tokenizer_path;
+  agrl_metric *bytes;
+};
+
+static size_t block_bytes(const agrl_weights *w) { return agrl_weights_layout(w)->n_elements * sizeof(uint16_t); }
+
+static agrl_msg announcement(const learner_publisher *p) {
+  return (agrl_msg){.kind = AGRL_MSG_ANNOUNCE,
+                    .announce = {.run = p->svc->run_id,
+                                 .version = agrl_weights_version(p->newest),
+                                 .bytes = block_bytes(p->newest),
+                                 .phase = p->phase,
+                                 .hash = agrl_weights_hash(p->newest),
+                                 .config_json = p->config_json,
+                                 .tokenizer_path = p->tokenizer_path}};
+}
+
+static void announce(learner_publisher *p) {
+  if (p->newest == NULL) return;
+  agrl_msg m = announcement(p);
+  agrl_sock_send(p->pub, NULL, &m, NULL);  // lossy by design: the heartbeat repeats it, the net layer counts drops
+}
+
+static void on_heartbeat(uv_timer_t *t) { announce(t->data); }
+
+static const agrl_weights *snapshot(const learner_publisher *p, uint64_t version) {
+  if (p->newest != NULL && agrl_weights_version(p->newest) == version) return p->newest;
+  if (p->previous != NULL && agrl_weights_version(p->previous) == version) return p->previous;
+  return NULL;
+}
+
+static void answer_chunk(learner_publisher *p, const agrl_peer *peer, const agrl_msg *m) {
+  const agrl_msg_chunk_get *get = &m->chunk_get;
+  const agrl_weights *w = snapshot(p, get->version);
+  agrl_msg a = {.kind = AGRL_MSG_CHUNK, .chunk = {.version = agrl_weights_version(p->newest), .offset = get->offset}};
+  if (w != NULL) {
+    size_t total = block_bytes(w), len = get->len < CHUNK_BYTES_MAX ? get->len : CHUNK_BYTES_MAX;
+    if (get->offset > total) {
+      agrl_reply_error(p->router, peer, m, AGRL_EINVAL, "offset beyond the block");
+      return;
+    }
+    if (len > total - get->offset) len = total - (size_t)get->offset;
+    a.chunk.version = get->version;
+    a.chunk.len = len;
+    a.chunk.data = (const uint8_t *)agrl_weights_block(w) + get->offset;
+  }
+  if (agrl_reply(p->router, peer, m, &a) == AGRL_OK) agrl_metric_add(p->bytes, 0, (double)a.chunk.len);
+}
+
+static void on_message(void *user, agrl_sock *s, const agrl_peer *peer, const agrl_msg *m) {
+  learner_publisher *p = user;
+  if (agrl_svc_handle_status(p->svc, s, peer, m)) return;
+  if (p->newest == NULL) {
+    agrl_reply_error(s, peer, m, AGRL_EAGAIN, "no weights yet: the warm start is under way");
+  } else if (m->kind == AGRL_MSG_WEIGHTS_GET) {
+    agrl_msg a = announcement(p);
+    agrl_reply(s, peer, m, &a);
+  } else if (m->kind == AGRL_MSG_CHUNK_GET) {
+    answer_chunk(p, peer, m);
+  } else {
+    agrl_reply_error(s, peer, m, AGRL_EUNSUPPORTED, "the learner answers WEIGHTS_GET, CHUNK_GET and STATUS_REQUEST");
+  }
+}
+
+static agrl_rc bind_socket(learner_publisher *p, agrl_sock_kind kind, const char *service, agrl_sock **out, agrl_error *err) {
+  char *endpoint = agrl_config_endpoint(&p->svc->config, service);
+  agrl_rc rc = agrl_sock_open(p->svc->net, kind, service, endpoint, true, (int)p->svc->config.net.hwm,
+                              kind == AGRL_SOCK_ROUTER ? on_message : NULL, p, out, err);
+  free(endpoint);
+  return rc;
+}
+
+agrl_rc learner_publisher_open(learner_publisher **out, agrl_svc *s, agrl_metric *bytes, agrl_error *err) {
+  learner_publisher *p = agrl_xcalloc(1, sizeof *p);
+  p->svc = s;
+  p->bytes = bytes;
+  p->phase = "sft";
+  agrl_rc rc = bind_socket(p, AGRL_SOCK_ROUTER, "weights", &p->router, err);
+  if (rc == AGRL_OK) rc = bind_socket(p, AGRL_SOCK_PUB, "announce", &p->pub, err);
+  if (rc != AGRL_OK) {
+    free(p);  // the sockets go with the net: a failed start ends the process
+    return rc;
+  }
+  uv_timer_init(&s->loop, &p->heartbeat);
+  p->heartbeat.data = p;
+  uv_timer_start(&p->heartbeat, on_heartbeat, HEARTBEAT_MS, HEARTBEAT_MS);
+  *out = p;
+  return AGRL_OK;
+}
+
+static void on_closed(uv_handle_t *h) { free(h->data); }
+
+void learner_publisher_close(learner_publisher *p) {
+  agrl_sock_close(p->router);
+  agrl_sock_close(p->pub);
+  agrl_weights_unref(p->newest);
+  agrl_weights_unref(p->previous);
+  free(p->config_json);
+  free(p->tokenizer_path);
+  uv_close((uv_handle_t *)&p->heartbeat, on_closed);
+}
+
+void learner_publisher_model(learner_publisher *p, char *config_json, char *tokenizer_path) {
+  free(p->config_json);
+  free(p->tokenizer_path);
+  p->config_json = config_json;
+  p->tokenizer_path = tokenizer_path;
+}
+
+void learner_publisher_set(learner_publisher *p, agrl_weights *w, const char *phase) {
+  AGRL_ASSERT(p->config_json != NULL);
+  p->phase = phase;
+  if (p->newest != NULL && agrl_weights_version(p->newest) == agrl_weights_version(w)) {
+    agrl_weights_unref(w);  // the same weights in a new phase
+  } else {
+    agrl_weights_unref(p->previous);
+    p->previous = p->newest;
+    p->newest = w;
+  }
+  announce(p);
+}

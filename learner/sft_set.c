@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// The supervised set: rows of data.train that have a reference trace. A row becomes <|start|> + encode(prompt) and
+// encode(reference) + <|end|>, the prompt encoded on its own exactly as the actors encode it.
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/bug.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "learner/learner.h"
+
+enum { TOKENIZER_ROWS = 20000 };  // rows the tokenizer is trained on at most
+
+static bool has_reference(learner_sft_set *s, const agrl_row *row) {
+  agrl_buf_clear(&s->scratch);
+  return agrl_task_text_reference(s->text, row, &s->scratch) && s->scratch.len > 0;
+}
+
+agrl_rc learner_sft_set_open(learner_sft_set *s, const agrl_config *c, agrl_error *err) {
+  memset(s, 0, sizeof *s);
+  agrl_rc rc = agrl_task_text_load(c->data.rules, &s->text, err);
+  if (rc != AGRL_OK) return rc;
+  rc = agrl_dataset_load(c->data.train, NULL, NULL, &s->data, err);
+  if (rc != AGRL_OK) {
+    agrl_task_text_free(s->text);
+    s->text = NULL;
+    return rc;
+  }
+  s->rows = agrl_xcalloc(s->data.n, sizeof *s->rows);
+  for (size_t i = 0; i < s->data.n; i++) {
+    if (c->sft.max_rows > 0 && s->n >= (size_t)c->sft.max_rows) break;
+    if (has_reference(s, &s->data.rows[i])) s->rows[s->n++] = i;
+  }
+  agrl_logi("sft data rows=%zu with_reference=%zu malformed=%zu file=%s", s->data.n, s->n, s->data.n_bad, c->data.train);
+  return AGRL_OK;
+}
+
+void learner_sft_set_close(learner_sft_set *s) {
+  if (s->text == NULL) return;
+  agrl_dataset_release(&s->data);
+  agrl_task_text_free(s->text);
+  agrl_buf_release(&s->scratch);
+  free(s->rows);
+  free(s->prompt);
+  free(s->tokens);
+  memset(s, 0, sizeof *s);
+}
+
+void learner_sft_set_bind(learner_sft_set *s, const agrl_bpe *bpe, int32_t start_id, int32_t end_id) {
+  s->bpe = bpe;
+  s->start_id = start_id;
+  s->end_id = end_id;
+}
+
+// The most guided prompt holds the plain one, so one text a row shows the tokenizer all there is.
+agrl_rc learner_sft_set_tokenizer(const learner_sft_set *s, size_t vocab, agrl_bpe **out, agrl_error *err) {
+  size_t n = s->data.n < TOKENIZER_ROWS ? s->data.n : TOKENIZER_ROWS;
+  char **texts = agrl_xcalloc(n, sizeof *texts);
+  for (size_t i = 0; i < n; i++) {
+    agrl_buf b = {0};
+    agrl_task_text_prompt(s->text, &s->data.rows[i], agrl_task_text_levels(s->text), &b);
+    agrl_task_text_reference(s->text, &s->data.rows[i], &b);
+    texts[i] = agrl_buf_take(&b);
+  }
+  static const char *const specials[] = {AGRL_TOK_START, AGRL_TOK_END};
+  agrl_rc rc = agrl_bpe_train((const char *const *)texts, n, vocab, specials, 2, out, err);
+  for (size_t i = 0; i < n; i++) free(texts[i]);
+  free(texts);
+  return rc;
+}
+
+// Encodes into *ids from position at; the array grows as needed. Returns the new length.
+static size_t encode(const agrl_bpe *bpe, const agrl_buf *text, int32_t **ids, size_t *cap, size_t at) {
+  for (;;) {
+    size_t room = *cap > at ? *cap - at : 0;
+    size_t need = agrl_bpe_encode(bpe, text->data, text->len, false, room > 0 ? *ids + at : NULL, room);
+    if (need <= room) return at + need;
+    *cap = at + need + 64;
+    *ids = agrl_xreallocarray(*ids, *cap, sizeof **ids);
+  }
+}
+
+static void reserve(int32_t **ids, size_t *cap, size_t n) {
+  if (*cap >= n) return;
+  *cap = n + 256;
+  *ids = agrl_xreallocarray(*ids, *cap, sizeof **ids);
+}
+
+learner_seq learner_sft_set_get(learner_sft_set *s, size_t i, size_t level) {
+  AGRL_ASSERT(i < s->n && s->bpe != NULL);
+  const agrl_row *row = &s->data.rows[s->rows[i]];
+  learner_seq q = {0};
+  agrl_buf_clear(&s->scratch);
+  agrl_task_text_prompt(s->text, row, level, &s->scratch);
+  reserve(&s->prompt, &s->prompt_cap, 1);
+  if (s->start_id >= 0) s->prompt[q.n_prompt++] = s->start_id;
+  q.n_prompt = encode(s->bpe, &s->scratch, &s->prompt, &s->prompt_cap, q.n_prompt);
+  agrl_buf_clear(&s->scratch);
+  agrl_task_text_reference(s->text, row, &s->scratch);
+  q.n_tokens = encode(s->bpe, &s->scratch, &s->tokens, &s->tokens_cap, 0);
+  reserve(&s->tokens, &s->tokens_cap, q.n_tokens + 1);
+  if (s->end_id >= 0) s->tokens[q.n_tokens++] = s->end_id;
+  q.prompt = s->prompt;
+  q.tokens = s->tokens;
+  return q;
+}

@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: Apache-2.0
+// Batches, leases and what was trained.
+//
+// No group is trained twice in the surviving line of weights, whatever is killed when:
+//   1. A group is handed out only after "LEASED for version v" has committed, and only READY groups are handed out.
+//   2. What makes a group part of the line is the learner's journal entry, fsynced before TRAINED is sent. The learner takes
+//      one batch per version: it asks for (v), trains, journals, reports, and asks for a later version.
+//   3. A LEASED group becomes READY again in two cases only. (a) A request for the same v: the journal has no entry made
+//      from v's batch, or the learner would be past v; the first answer was lost. (b) HELLO: a new learner process lists
+//      every journal entry after its checkpoint, so what was leased for the checkpoint's version or a later one and is not
+//      listed is not in the line, and the process that held the lease is gone. (A lease for an earlier version whose report
+//      was lost may be inside the checkpoint: RETIRED, as in 4.) A deadline alone never makes it READY: a stopped learner may wake and train it.
+//   4. A learner that went on to v' > v without reporting leaves the group LEASED; TRAINED may be late (replay may have been
+//      killed before it committed). Past the deadline the group is RETIRED: at most once, never twice. A late TRAINED or a HELLO
+//      still corrects it.
+//   5. HELLO makes the store agree with the journal: listed groups are TRAINED at the listed version; groups TRAINED after
+//      the checkpoint and not listed belong to weights that did not survive and are READY again. Group ids are never
+//      reused, not even by a store that was lost: ids in the journal push the counter on.
+// Killing replay before a commit leaves the state of before (nobody was told), after it the state of after: every answer is
+// sent after its commit, and a repeated request is answered from that state: arrive, TRAINED and HELLO are idempotent.
+#include "replay/serve.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/wire/version.h"
+
+static bool too_old(const replay_core *c, uint64_t version) {
+  return version != UINT64_MAX && agrl_version_age(c->meta.version, version) > (uint64_t)c->conf->replay.staleness_bound;
+}
+
+// Arrival of a request
+
+static void return_to_ready(replay_core *c, replay_group *g) {
+  replay_core_touch(c, g);
+  g->rec.state = REPLAY_READY;
+  g->rec.cause = REPLAY_CAUSE_NONE;
+  g->rec.lease_version = 0;
+  g->rec.trained_version = 0;
+  c->counts.returned++;
+}
+
+static void sweep(replay_core *c) {
+  for (size_t i = 0; i < c->n_groups; i++) {
+    replay_group *g = c->groups[i];
+    if (g->rec.state <= REPLAY_READY && too_old(c, replay_core_oldest(g))) replay_core_retire(c, g, REPLAY_CAUSE_STALE);
+  }
+}
+
+static agrl_rc arrive(replay_core *c, void *user, agrl_error *err) {
+  uint64_t version = *(const uint64_t *)user;
+  (void)err;
+  c->meta.version = version;
+  for (size_t i = 0; i < c->n_groups; i++) {
+    replay_group *g = c->groups[i];
+    if (g->rec.state == REPLAY_LEASED && g->rec.lease_version == version) return_to_ready(c, g);
+  }
+  sweep(c);
+  return AGRL_OK;
+}
+
+static bool arrival_changes(const replay_core *c, uint64_t version) {
+  if (version != c->meta.version) return true;
+  for (size_t i = 0; i < c->n_groups; i++) {
+    const replay_group *g = c->groups[i];
+    if (g->rec.state == REPLAY_LEASED ? g->rec.lease_version == version : too_old(c, replay_core_oldest(g))) return true;
+  }
+  return false;
+}
+
+agrl_rc replay_serve_arrive(replay_core *c, uint64_t version, agrl_error *err) {
+  if (version < c->meta.version)
+    return agrl_fail(err, AGRL_EVERSION, "a batch for version %" PRIu64 " was asked for, but version %" PRIu64 " has been reached", version,
+                     c->meta.version);
+  return arrival_changes(c, version) ? replay_core_write(c, arrive, &version, err) : AGRL_OK;
+}
+
+// Loading
+
+typedef enum { LOAD_OK, LOAD_TOO_MUCH, LOAD_BAD } load_result;
+
+static load_result load_group(replay_core *c, const replay_group_rec *rec, size_t *bytes, agrl_arena *arena, agrl_group *out) {
+  agrl_msg_scored *members = agrl_arena_alloc(arena, rec->n_chosen * sizeof *members);
+  agrl_buf b = {0};
+  load_result result = rec->n_chosen ? LOAD_OK : LOAD_BAD;
+  for (size_t i = 0; i < rec->n_chosen && result == LOAD_OK; i++) {
+    agrl_error err = {0};
+    agrl_buf_clear(&b);
+    agrl_rc rc = replay_store_get_trace(c->store, &(replay_trace_key){rec->id, rec->chosen[i]}, &b, &err);
+    if (!rc) rc = agrl_scored_unpack(b.data, b.len, arena, &members[i], &err);
+    if (rc) {
+      agrl_loge("event=trace_unreadable group=%" PRIu64 " member=%u cause=\"%s\"", rec->id, rec->chosen[i], err.msg);
+      result = LOAD_BAD;
+    } else if (*bytes > 0 && *bytes + b.len > REPLAY_BATCH_BYTES_MAX && i == 0) {
+      result = LOAD_TOO_MUCH;
+    } else {
+      *bytes += b.len;
+    }
+  }
+  agrl_buf_release(&b);
+  *out = (agrl_group){.id = rec->id,
+                      .prompt_id = agrl_arena_strdup(arena, rec->prompt_id),
+                      .plain_accuracy = rec->accuracy,
+                      .level = rec->level,
+                      .n = rec->n_chosen,
+                      .members = members};
+  return result;
+}
+
+// Serving
+
+typedef struct lease_args {
+  replay_group **groups;
+  size_t n;
+  uint64_t version, end_ns;
+} lease_args;
+
+static agrl_rc lease(replay_core *c, void *user, agrl_error *err) {
+  const lease_args *a = user;
+  (void)err;
+  for (size_t i = 0; i < a->n; i++) {
+    replay_group *g = a->groups[i];
+    replay_core_touch(c, g);
+    g->rec.state = REPLAY_LEASED;
+    g->rec.lease_version = a->version;
+    if (g->rec.leases < UINT8_MAX) g->rec.leases++;
+    c->counts.leased++;
+  }
+  return AGRL_OK;
+}
+
+static agrl_rc retire_unreadable(replay_core *c, void *user, agrl_error *err) {
+  (void)err;
+  replay_core_retire(c, user, REPLAY_CAUSE_UNREADABLE);
+  return AGRL_OK;
+}
+
+// Groups under way that would be too old after the batch for the newest version has been trained.
+static bool at_edge(const replay_core *c, const replay_group *g) {
+  uint64_t oldest = g->members ? replay_core_oldest(g) : UINT64_MAX;
+  return oldest != UINT64_MAX && agrl_version_age(c->meta.version, oldest) >= (uint64_t)c->conf->replay.staleness_bound;
+}
+
+static bool any_at_edge(const replay_core *c, bool climbing_only) {
+  for (size_t i = 0; i < c->n_groups; i++) {
+    const replay_group *g = c->groups[i];
+    if (at_edge(c, g) && (!climbing_only || g->rec.state == REPLAY_CLIMB)) return true;
+  }
+  return false;
+}
+
+static agrl_rc last_call(replay_core *c, void *user, agrl_error *err) {
+  (void)user;
+  (void)err;
+  for (size_t i = 0; i < c->n_groups; i++) {
+    replay_group *g = c->groups[i];
+    if (g->rec.state == REPLAY_CLIMB && at_edge(c, g)) replay_core_decide(c, g, true);
+  }
+  return AGRL_OK;
+}
+
+static int by_age(const void *a, const void *b) {
+  const replay_group *x = *(replay_group *const *)a, *y = *(replay_group *const *)b;
+  if (x->rec.min_version != y->rec.min_version) return x->rec.min_version < y->rec.min_version ? -1 : 1;
+  return x->rec.id < y->rec.id ? -1 : x->rec.id > y->rec.id;
+}
+
+static size_t ready_by_age(const replay_core *c, replay_group **out) {
+  size_t n = 0;
+  for (size_t i = 0; i < c->n_groups; i++)
+    if (c->groups[i]->rec.state == REPLAY_READY) out[n++] = c->groups[i];
+  qsort(out, n, sizeof *out, by_age);
+  return n;
+}
+
+static uint64_t may_serve(const replay_core *c, uint32_t want) {
+  replay_limits limits = replay_core_limits(c);
+  replay_flow flow = replay_core_flow(c);
+  return replay_limit_serve(&limits, &flow, want);
+}
+
+agrl_rc replay_serve_try(replay_core *c, uint64_t version, uint32_t want, bool patient, uint64_t now_ns, agrl_arena *arena,
+                         agrl_msg_batch *out, agrl_error *err) {
+  *out = (agrl_msg_batch){.ready_groups = replay_core_count(c, REPLAY_READY)};
+  if (may_serve(c, want) == 0 || (patient && any_at_edge(c, false))) return AGRL_OK;
+  agrl_rc rc = any_at_edge(c, true) ? replay_core_write(c, last_call, NULL, err) : AGRL_OK;
+  uint64_t n = rc ? 0 : may_serve(c, want);
+  if (n == 0) return rc;
+  replay_group **ready = agrl_arena_alloc(arena, c->n_groups * sizeof *ready);
+  agrl_group *groups = agrl_arena_alloc(arena, n * sizeof *groups);
+  size_t n_ready = ready_by_age(c, ready), taken = 0, bytes = 0;
+  while (taken < n && taken < n_ready) {
+    load_result r = load_group(c, &ready[taken]->rec, &bytes, arena, &groups[taken]);
+    if (r == LOAD_TOO_MUCH) break;
+    if (r == LOAD_BAD) return replay_core_write(c, retire_unreadable, ready[taken], err);  // the caller tries again
+    taken++;
+  }
+  lease_args a = {ready, taken, version, 0};
+  rc = taken ? replay_core_write(c, lease, &a, err) : AGRL_OK;
+  if (rc) return rc;
+  for (size_t i = 0; i < taken; i++) ready[i]->lease_end_ns = now_ns + c->conf->replay.batch_lease_ns;
+  out->n_groups = taken;
+  out->groups = groups;
+  out->ready_groups = n_ready - taken;
+  return AGRL_OK;
+}
+
+// Reports
+
+// The live group, or the closed one brought back to memory for this transaction; NULL when the store has none.
+static replay_group *recall(replay_core *c, uint64_t id) {
+  replay_group *g = replay_core_find(c, id);
+  replay_group_rec rec;
+  if (g) replay_core_touch(c, g);
+  else if (replay_store_get_group(c->store, id, &rec, NULL) == AGRL_OK) g = replay_core_add(c, &rec, true);
+  return g;
+}
+
+static void mark_trained(replay_core *c, uint64_t id, uint64_t version) {
+  replay_group *g = recall(c, id);
+  if (!g) {
+    agrl_logw("event=trained_unknown group=%" PRIu64 " version=%" PRIu64, id, version);
+    return;
+  }
+  if (g->rec.n_chosen == 0) {
+    agrl_loge("event=trained_unserved group=%" PRIu64 " state=%s", id, replay_state_name(g->rec.state));
+    return;
+  }
+  if (g->rec.state == REPLAY_TRAINED) {
+    if (g->rec.trained_version != version) {
+      c->counts.double_trained++;
+      agrl_loge("event=double_trained group=%" PRIu64 " first=%" PRIu64 " again=%" PRIu64, id, g->rec.trained_version, version);
+    }
+    return;
+  }
+  if (g->rec.state == REPLAY_RETIRED) c->meta.retired--;
+  g->rec.state = REPLAY_TRAINED;
+  g->rec.cause = REPLAY_CAUSE_NONE;
+  g->rec.trained_version = version;
+  c->meta.trained++;
+  c->counts.trained++;
+}
+
+static agrl_rc trained(replay_core *c, void *user, agrl_error *err) {
+  const agrl_msg_trained *m = user;
+  (void)err;
+  for (size_t i = 0; i < m->n; i++) mark_trained(c, m->groups[i], m->version);
+  if (m->version > c->meta.version) c->meta.version = m->version;
+  return AGRL_OK;
+}
+
+agrl_rc replay_serve_trained(replay_core *c, const agrl_msg_trained *m, agrl_error *err) {
+  return replay_core_write(c, trained, (void *)(uintptr_t)m, err);
+}
+
+static agrl_rc checkpointed(replay_core *c, void *user, agrl_error *err) {
+  (void)err;
+  c->meta.checkpoint = *(const uint64_t *)user;
+  return AGRL_OK;
+}
+
+agrl_rc replay_serve_checkpointed(replay_core *c, uint64_t version, agrl_error *err) {
+  return version > c->meta.checkpoint ? replay_core_write(c, checkpointed, &version, err) : AGRL_OK;
+}
+
+agrl_rc replay_serve_fetch(replay_core *c, const agrl_msg_groups_fetch *m, agrl_arena *arena, agrl_msg_batch *out, agrl_error *err) {
+  *out = (agrl_msg_batch){.ready_groups = replay_core_count(c, REPLAY_READY)};
+  agrl_group *groups = agrl_arena_alloc(arena, (m->n ? m->n : 1) * sizeof *groups);
+  size_t bytes = 0;
+  (void)err;
+  for (size_t i = 0; i < m->n; i++) {
+    replay_group_rec rec;
+    if (replay_store_get_group(c->store, m->ids[i], &rec, NULL)) continue;
+    load_result r = load_group(c, &rec, &bytes, arena, &groups[out->n_groups]);
+    if (r == LOAD_TOO_MUCH) break;
+    if (r == LOAD_OK) out->n_groups++;
+  }
+  out->groups = groups;
+  return AGRL_OK;
+}
+
+static agrl_rc expire(replay_core *c, void *user, agrl_error *err) {
+  uint64_t now = *(const uint64_t *)user;
+  (void)err;
+  for (size_t i = 0; i < c->n_groups; i++) {
+    replay_group *g = c->groups[i];
+    if (g->rec.state == REPLAY_LEASED && g->lease_end_ns <= now && g->rec.lease_version < c->meta.version)
+      replay_core_retire(c, g, REPLAY_CAUSE_LEASE);
+  }
+  return AGRL_OK;
+}
+
+agrl_rc replay_serve_expire(replay_core *c, uint64_t now_ns, agrl_error *err) {
+  for (size_t i = 0; i < c->n_groups; i++) {
+    const replay_group *g = c->groups[i];
+    if (g->rec.state == REPLAY_LEASED && g->lease_end_ns <= now_ns && g->rec.lease_version < c->meta.version)
+      return replay_core_write(c, expire, &now_ns, err);
+  }
+  return AGRL_OK;
+}
+
+// HELLO
+
+typedef struct listed {
+  uint64_t id, version;
+} listed;
+
+typedef struct hello_args {
+  const agrl_msg_hello *m;
+  listed *list;  // sorted by id
+  size_t n_list;
+  uint64_t *undo;  // groups that go back to READY, or are RETIRED because nobody can tell
+  size_t n_undo, cap_undo;
+} hello_args;
+
+static int by_id(const void *a, const void *b) {
+  uint64_t x = ((const listed *)a)->id, y = ((const listed *)b)->id;
+  return x < y ? -1 : x > y;
+}
+
+static bool find_undo(void *user, const replay_group_rec *g) {
+  hello_args *a = user;
+  bool untold = g->state == REPLAY_RETIRED && g->cause == REPLAY_CAUSE_LEASE && g->lease_version >= a->m->checkpoint_version;
+  bool held = g->state == REPLAY_LEASED || untold;
+  bool lost = g->state == REPLAY_TRAINED && g->trained_version > a->m->checkpoint_version;
+  if (!held && !lost) return true;
+  listed key = {g->id, 0};
+  if (a->n_list && bsearch(&key, a->list, a->n_list, sizeof key, by_id)) return true;
+  if (a->n_undo == a->cap_undo) {
+    a->cap_undo = a->cap_undo ? 2 * a->cap_undo : 64;
+    a->undo = agrl_xreallocarray(a->undo, a->cap_undo, sizeof *a->undo);
+  }
+  a->undo[a->n_undo++] = g->id;
+  return true;
+}
+
+static agrl_rc hello(replay_core *c, void *user, agrl_error *err) {
+  hello_args *a = user;
+  a->n_undo = 0;
+  agrl_rc rc = replay_store_each_group(c->store, 0, find_undo, a, NULL, err);
+  for (size_t i = 0; !rc && i < a->n_undo; i++) {
+    replay_group *g = recall(c, a->undo[i]);
+    if (!g) continue;
+    if (g->rec.state == REPLAY_LEASED && g->rec.lease_version < a->m->checkpoint_version) {
+      replay_core_retire(c, g, REPLAY_CAUSE_LEASE);
+      continue;
+    }
+    c->meta.trained -= g->rec.state == REPLAY_TRAINED;
+    c->meta.retired -= g->rec.state == REPLAY_RETIRED;
+    return_to_ready(c, g);
+  }
+  for (size_t i = 0; !rc && i < a->n_list; i++) {
+    if (i > 0 && a->list[i - 1].id == a->list[i].id && a->list[i - 1].version != a->list[i].version) {
+      c->counts.double_trained++;
+      agrl_loge("event=double_trained group=%" PRIu64 " cause=\"listed twice in the learner's journal\"", a->list[i].id);
+    }
+    replay_group *g = recall(c, a->list[i].id);
+    if (g && g->rec.state == REPLAY_TRAINED) g->rec.trained_version = a->list[i].version;  // the journal is the truth
+    else if (g) mark_trained(c, a->list[i].id, a->list[i].version);
+    if (a->list[i].id >= c->meta.next_group) c->meta.next_group = a->list[i].id + 1;
+  }
+  c->meta.version = a->m->version;
+  c->meta.checkpoint = a->m->checkpoint_version;
+  return rc;
+}
+
+agrl_rc replay_serve_hello(replay_core *c, const agrl_msg_hello *m, agrl_msg_hello_reply *out, agrl_error *err) {
+  if (m->run != c->run)
+    return agrl_fail(err, AGRL_EVERSION, "the learner's run %016" PRIx64 " is not this store's run %016" PRIx64, m->run, c->run);
+  uint64_t before = c->meta.version;
+  hello_args a = {.m = m};
+  for (size_t e = 0; e < m->n_entries; e++) a.n_list += m->entries[e].n_groups;
+  a.list = agrl_xcalloc(a.n_list ? a.n_list : 1, sizeof *a.list);
+  size_t n = 0;
+  for (size_t e = 0; e < m->n_entries; e++)
+    for (size_t i = 0; i < m->entries[e].n_groups; i++) a.list[n++] = (listed){m->entries[e].groups[i], m->entries[e].version};
+  qsort(a.list, n, sizeof *a.list, by_id);
+  agrl_rc rc = replay_core_write(c, hello, &a, err);
+  free(a.list);
+  free(a.undo);
+  if (!rc) *out = (agrl_msg_hello_reply){.version = before, .ready_groups = replay_core_count(c, REPLAY_READY)};
+  return rc;
+}

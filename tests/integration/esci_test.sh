@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Human labels: the full loop on the ESCI sample, where it is present (../shared/data/esci from the project's root): SFT and
+# 20 RL versions with its own rule file. Skipped (exit 77) elsewhere.
+. "$(dirname "$0")/lib.sh"
+esci=$root/../shared/data/esci
+[ -f "$esci/train.jsonl" ] || { say "skipped: no ESCI sample at ../shared/data/esci"; exit 77; }
+start_job --data "$esci/train.jsonl" --eval "$esci/eval.jsonl" --rules "$root/deploy/etc/rules-esci.yaml" \
+  --set grpo.versions=20 --set model.context=320 --set actor.max_new_tokens=112 --set sft.steps=80
+wait_for 150 "end of the job" job_over
+version_is 20 || die "the job ended at version $(version)"
+check_invariants 20
+jq -e '.n >= 300 and .macro_f1 > 0' "$run"/eval-*latest*.json >/dev/null 2>&1 || jq -se 'all(.n >= 300)' "$run"/eval-*.json >/dev/null || die "no evaluation"
+cat "$run/report.txt" | head -20
+say ok

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Actors join and leave a running job: 1 -> 3 -> 1, no restart of anything else, no acknowledged trace lost. Then Ctrl-C and resume.
+. "$(dirname "$0")/lib.sh"
+make_data
+start_job --actors 1 --set grpo.versions=20 --no-eval
+wait_for 60 "RL version 2" version_is 2
+learner=$(proc learner pid)
+serving() { [ "$(agrlctl status --run-dir "$run" -o json | jq '[.processes[] | select((.name | startswith("actor-")) and .ready)] | length')" = "$1" ]; }
+agrlctl scale --run-dir "$run" actors 3
+wait_for 30 "three actors serving" serving 3
+agrlctl scale --run-dir "$run" actors 1
+wait_for 40 "one actor serving" serving 1
+[ "$(proc learner pid)" = "$learner" ] || die "the learner was restarted"
+[ "$(proc learner restarts)" = 0 ] || die "the learner was restarted"
+agrlctl down --run-dir "$run"
+wait_for 30 "stopped" job_over
+at=$(version)
+say "stopped at version $at; resuming"
+[ "$at" -lt 20 ] || die "the job was over before it could be stopped"
+start_job --actors 2 --set grpo.versions=20 --no-eval
+wait_for 120 "end of the job" job_over
+check_invariants 20
+say ok
