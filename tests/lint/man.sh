@@ -37,9 +37,8 @@ done
 examples=$(mktemp -d "${TMPDIR:-/tmp}/agrl-man.XXXXXX") || exit 70
 trap 'rm -rf "$examples"' EXIT
 awk -v dir="$examples" '$0 == ".RE" { file = "" }
-  /^name: / { file = dir "/" $2 ".yaml" }
+  /^name: / { file = dir "/" ++n ".yaml" }
   file { gsub(/\\-/, "-"); gsub(/\\e/, "\\"); print >file }' deploy/man/agrl-rules.5
-sed -i 's/\\-/-/' "$examples"/*.yaml
 [ "$(find "$examples" -name '*.yaml' | wc -l)" = 2 ] || complain 'deploy/man/agrl-rules.5: has not two examples'
 for file in "$examples"/*.yaml; do
   "$build/bin/agrlctl" rules check --rules "$file" >/dev/null || complain "deploy/man/agrl-rules.5: example ${file##*/} is unsound"
