@@ -164,12 +164,12 @@ static agrl_rc open_journal(learner_compute *c, agrl_error *err) {
   return rc;
 }
 
-static agrl_rc redo_journal(learner_compute *c, agrl_error *err) {
+static agrl_rc redo_journal(learner_compute *c, const learner_origin *origin, agrl_error *err) {
   set_phase(c, "resume");
   uint64_t t0 = agrl_mono_ns(), before = c->core.version;
   learner_redo redo;
   agrl_rc rc = learner_resume_redo(&c->core, c->journal, learner_request_groups, c, &redo, err);
-  if (rc != AGRL_OK) return rc;
+  if (rc != AGRL_OK || origin->stage == LEARNER_STAGE_SFT) return rc;  // straight from the warm start: nothing was resumed
   agrl_metric_add(c->metrics.resume, redo.exact ? 0 : 1, 1);
   agrl_logi("resumed checkpoint=%" PRIu32 ":%" PRIu32 " redone=%zu lost=%zu exact=%s seconds=%.2f", AGRL_VERSION_EPOCH(before),
             AGRL_VERSION_STEP(before), redo.redone, redo.lost, redo.exact ? "yes" : "no", agrl_since_s(t0));
@@ -248,7 +248,7 @@ static agrl_rc run(learner_compute *c, agrl_error *err) {
   rc = open_journal(c, err);
   if (rc == AGRL_OK) rc = hand_over_model(c, err);
   if (rc == AGRL_OK) rc = learner_request_hello(c, err);
-  if (rc == AGRL_OK) rc = redo_journal(c, err);
+  if (rc == AGRL_OK) rc = redo_journal(c, &origin, err);
   if (rc != AGRL_OK) return rc;
   publish(c, "rl");
   return train(c, err);

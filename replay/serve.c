@@ -8,8 +8,9 @@
 //   3. A LEASED group becomes READY again in two cases only. (a) A request for the same v: the journal has no entry made
 //      from v's batch, or the learner would be past v; the first answer was lost. (b) HELLO: a new learner process lists
 //      every journal entry after its checkpoint, so what was leased for the checkpoint's version or a later one and is not
-//      listed is not in the line, and the process that held the lease is gone. (A lease for an earlier version whose report
-//      was lost may be inside the checkpoint: RETIRED, as in 4.) A deadline alone never makes it READY: a stopped learner may wake and train it.
+//      listed is not in the line, and the process that held the lease is gone. (A lease for an earlier version of
+//      the checkpoint's epoch whose report was lost is inside the checkpoint, because a version is reached by training the
+//      batch leased for the one before: TRAINED. Of another epoch nobody can tell: RETIRED, as in 4.) A deadline alone never makes it READY: a stopped learner may wake and train it.
 //   4. A learner that went on to v' > v without reporting leaves the group LEASED; TRAINED may be late (replay may have been
 //      killed before it committed). Past the deadline the group is RETIRED: at most once, never twice. A late TRAINED or a HELLO
 //      still corrects it.
@@ -312,7 +313,7 @@ typedef struct hello_args {
   const agrl_msg_hello *m;
   listed *list;  // sorted by id
   size_t n_list;
-  uint64_t *undo;  // groups that go back to READY, or are RETIRED because nobody can tell
+  uint64_t *undo;  // unlisted groups to be settled
   size_t n_undo, cap_undo;
 } hello_args;
 
@@ -323,8 +324,7 @@ static int by_id(const void *a, const void *b) {
 
 static bool find_undo(void *user, const replay_group_rec *g) {
   hello_args *a = user;
-  bool untold = g->state == REPLAY_RETIRED && g->cause == REPLAY_CAUSE_LEASE && g->lease_version >= a->m->checkpoint_version;
-  bool held = g->state == REPLAY_LEASED || untold;
+  bool held = g->state == REPLAY_LEASED || (g->state == REPLAY_RETIRED && g->cause == REPLAY_CAUSE_LEASE);
   bool lost = g->state == REPLAY_TRAINED && g->trained_version > a->m->checkpoint_version;
   if (!held && !lost) return true;
   listed key = {g->id, 0};
@@ -337,6 +337,19 @@ static bool find_undo(void *user, const replay_group_rec *g) {
   return true;
 }
 
+// A group that was handed out or TRAINED, and that no entry after the checkpoint names.
+static void settle_unlisted(replay_core *c, replay_group *g, uint64_t checkpoint) {
+  uint64_t lease = g->rec.lease_version;
+  if (g->rec.state != REPLAY_TRAINED && lease < checkpoint) {
+    if (AGRL_VERSION_EPOCH(lease) == AGRL_VERSION_EPOCH(checkpoint)) mark_trained(c, g->rec.id, lease + 1);
+    else if (g->rec.state == REPLAY_LEASED) replay_core_retire(c, g, REPLAY_CAUSE_LEASE);
+    return;
+  }
+  c->meta.trained -= g->rec.state == REPLAY_TRAINED;
+  c->meta.retired -= g->rec.state == REPLAY_RETIRED;
+  return_to_ready(c, g);
+}
+
 static agrl_rc hello(replay_core *c, void *user, agrl_error *err) {
   hello_args *a = user;
   a->n_undo = 0;
@@ -344,13 +357,7 @@ static agrl_rc hello(replay_core *c, void *user, agrl_error *err) {
   for (size_t i = 0; !rc && i < a->n_undo; i++) {
     replay_group *g = recall(c, a->undo[i]);
     if (!g) continue;
-    if (g->rec.state == REPLAY_LEASED && g->rec.lease_version < a->m->checkpoint_version) {
-      replay_core_retire(c, g, REPLAY_CAUSE_LEASE);
-      continue;
-    }
-    c->meta.trained -= g->rec.state == REPLAY_TRAINED;
-    c->meta.retired -= g->rec.state == REPLAY_RETIRED;
-    return_to_ready(c, g);
+    settle_unlisted(c, g, a->m->checkpoint_version);
   }
   for (size_t i = 0; !rc && i < a->n_list; i++) {
     if (i > 0 && a->list[i - 1].id == a->list[i].id && a->list[i - 1].version != a->list[i].version) {

@@ -8,13 +8,9 @@
 
 #include "common/base/hash.h"
 #include "common/model/spec.h"
+#include "common/wire/version.h"
 
 typedef struct agrl_weights agrl_weights;
-
-// Version: epoch << 32 | step; strictly increasing along the surviving line of weights.
-#define AGRL_VERSION(epoch, step) (((uint64_t)(epoch) << 32) | (uint32_t)(step))
-#define AGRL_VERSION_STEP(v) ((uint32_t)(v))
-#define AGRL_VERSION_EPOCH(v) ((uint32_t)((v) >> 32))
 
 // Takes a copy of the bf16 block; layout is borrowed and must outlive the snapshot.
 agrl_weights *agrl_weights_new(const agrl_layout *layout, const uint16_t *bf16_block, uint64_t version);

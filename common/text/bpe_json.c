@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// tokenizer.json, the Hugging Face form of a byte-level BPE. What would make encoding differ and is not implemented
+// tokenizer.json, the Hugging Face form of a byte-level BPE. What would make encoding differ and is not supported
 // here is refused by name. Not applied: post_processor, truncation and padding (callers place their own special tokens
 // and limits).
 #include <stdlib.h>

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Prompt templates: text with {name} and {name:bytes}. Rendering goes line by line, because a line whose every
-// placeholder is absent is left out with its newline.
+// field is absent is left out with its newline.
 #include <string.h>
 
 #include "common/base/num.h"
 #include "common/text/dataset.h"
 #include "common/text/utf8.h"
 
-typedef struct hole {  // a placeholder: {name} or {name:max_bytes}
+typedef struct hole {  // a hole in the text: {name} or {name:max_bytes}
   char name[64];
   size_t max_bytes;  // 0: whole
   size_t len;        // bytes of the template it takes, braces counted
@@ -23,7 +23,7 @@ static agrl_rc parse_hole(const char *s, hole *h, agrl_error *err) {
   const char *colon = memchr(s + 1, ':', n);
   size_t name_len = colon ? (size_t)(colon - s) - 1 : n;
   if (name_len >= sizeof h->name || n - name_len >= 16)
-    return agrl_fail(err, AGRL_EPARSE, "template: placeholder \"%.24s\" is too long", s);
+    return agrl_fail(err, AGRL_EPARSE, "template: name \"%.24s\" is too long", s);
   memcpy(h->name, s + 1, name_len);
   h->name[name_len] = '\0';
   h->max_bytes = 0;

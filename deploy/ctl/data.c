@@ -10,13 +10,18 @@
 
 static const char usage[] =
     "usage: agrlctl data make --out DIR [--seed N] [--train N] [--eval N] [--natural N] [--reference N]\n"
+    "                         [--departments 2..12] [--leaves 2..8] [--synonyms PERCENT] [--overlooked PERCENT]\n"
     "Writes the built-in synthetic product-search benchmark: train.jsonl, eval.jsonl (balanced) and eval_natural.jsonl.\n"
-    "The same seed gives the same bytes. --reference: how many training rows carry a reference trace.\n";
+    "The same seed gives the same bytes. --reference: how many training rows carry a reference trace.\n"
+    "How hard the world is: --departments and --leaves (categories of each), --synonyms (mentions said with another word).\n"
+    "--overlooked: share of hard rows whose reference trace states the hard constraint and then overlooks it, as a fallible\n"
+    "teacher would; gold labels are always right.\n";
 
 static int run(int argc, char **argv) {
   static const struct option longs[] = {{"out", 1, 0, 'O'},     {"seed", 1, 0, 's'},      {"train", 1, 0, 't'},
                                         {"eval", 1, 0, 'e'},
-                                        {"natural", 1, 0, 'n'}, {"reference", 1, 0, 'r'}, {"help", 0, 0, 'h'},
+                                        {"natural", 1, 0, 'n'}, {"reference", 1, 0, 'r'}, {"departments", 1, 0, 'd'}, {"leaves", 1, 0, 'l'}, {"synonyms", 1, 0, 'y'}, {"overlooked", 1, 0, 'o'},
+                                        {"help", 0, 0, 'h'},
                                         {0, 0, 0, 0}};
   agrl_data_options o = AGRL_DATA_DEFAULTS;
   const char *dir = NULL;
@@ -33,6 +38,10 @@ static int run(int argc, char **argv) {
       case 'e': o.eval = (size_t)n; break;
       case 'n': o.natural = (size_t)n; break;
       case 'r': o.reference = (size_t)n; break;
+      case 'd': o.departments = (size_t)n; break;
+      case 'l': o.leaves = (size_t)n; break;
+      case 'y': o.synonyms = (size_t)n; break;
+      case 'o': o.overlooked = (size_t)n; break;
       default: break;
     }
   }

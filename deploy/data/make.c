@@ -108,7 +108,9 @@ static void write_row(maker *m, const char *query_text, const data_query *q, con
   write_names(&w, "not", names, data_unwanted_names(q, names));
   if (reference) {
     agrl_buf_clear(&text);
-    data_render_reference(q, p, g, &text);
+    bool overlooks = q->kind != DATA_PLAIN && agrl_rng_below(&m->rng, 100) < m->options->overlooked;
+    data_gold said = overlooks ? data_judge_overlooking(q, p) : *g;
+    data_render_reference(q, p, &said, &text);
     agrl_jw_kstr(&w, "reference", text.data);
   }
   write_made_of(&w, q, p);
@@ -198,9 +200,9 @@ static agrl_rc save(maker *m, const char *dir, const char *name, agrl_error *err
 
 agrl_rc agrl_data_make(const char *dir, const agrl_data_options *o, agrl_error *err) {
   const size_t per_department = data_max_leaves / data_max_departments;
-  if (o->departments < 2 || o->departments > data_max_departments || o->leaves < 2 || o->leaves > per_department || o->synonyms > 100) {
-    return agrl_fail(err, AGRL_EINVAL, "data: departments %zu, leaves %zu, synonyms %zu; expected 2..%d, 2..%zu and 0..100", o->departments,
-                     o->leaves, o->synonyms, data_max_departments, per_department);
+  if (o->departments < 2 || o->departments > data_max_departments || o->leaves < 2 || o->leaves > per_department || o->synonyms > 100 || o->overlooked > 100) {
+    return agrl_fail(err, AGRL_EINVAL, "data: departments %zu, leaves %zu, synonyms %zu, overlooked %zu; expected 2..%d, 2..%zu, 0..100 and 0..100",
+                     o->departments, o->leaves, o->synonyms, o->overlooked, data_max_departments, per_department);
   }
   agrl_rc rc = agrl_file_mkdirs(dir, err);
   if (rc != AGRL_OK) return rc;

@@ -220,3 +220,9 @@ data_gold data_judge(const data_query *q, const data_product *p) {
   else g.tier = g.category == DATA_CAT_MATCH && fulfilled ? 4 : 3;
   return g;
 }
+
+data_gold data_judge_overlooking(const data_query *q, const data_product *p) {
+  data_query easy = *q;
+  easy.need = easy.property = easy.not_value = easy.not_brand = -1;
+  return data_judge(&easy, p);
+}

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The built-in benchmark: a synthetic product-search world. Nothing in it is real: categories, brands and titles are
 // made from the tables of tables.c by a seeded generator, and the same seed gives the same bytes. What it holds:
-//   12 departments of 8 leaf categories, values (materials, colours, features, sizes ...) with synonyms and units,
-//   needs
+//   12 departments of 8 leaf categories, values (materials, colours, features, sizes ...) with synonyms and units, needs
 //   ("keeps water out" -> waterproof), properties ("withstands heat" -> steel, ceramic, ...), 168 brands.
 // Judgements, from the texts alone (no hidden attribute decides a label):
 //   category   match: same leaf; related: same department; mismatch: another department
-//   attribute  none: the query asks nothing; mismatch: something unwanted is there, or nothing wanted is; match: all
-//   that is
-//              wanted is there; partial: some of it is
+//   attribute  none: the query asks nothing; mismatch: something unwanted is there, or nothing wanted is;
+//              match: all that is wanted is there; partial: some of it is
 //   tier       mismatch -> 1; attribute mismatch -> 2; match with match|none -> 4; everything else -> 3
 // Train and eval never share a product (brand, leaf, values), and some query and title templates occur in eval only.
 #ifndef AGRL_DEPLOY_DATA_WORLD_H
@@ -27,11 +25,12 @@ typedef struct agrl_data_options {
   size_t train, eval, natural;  // rows
   size_t reference;             // the first so many train rows carry a reference trace
   size_t departments, leaves;   // departments used, 2..12, and categories of each, 2..8: fewer make an easier world
+  size_t overlooked;            // percent of hard rows whose reference trace states the hard constraint and then overlooks it
   size_t synonyms;              // percent of mentions that use another word than the canonical one, 0..100
 } agrl_data_options;
 
 #define AGRL_DATA_DEFAULTS \
-  {.seed = 1, .train = 12000, .eval = 800, .natural = 800, .reference = 2500, .departments = 12, .leaves = 8, .synonyms = 30}
+  {.seed = 1, .train = 12000, .eval = 800, .natural = 800, .reference = 2500, .departments = 12, .leaves = 8, .overlooked = 0, .synonyms = 30}
 
 // Writes train.jsonl (balanced tiers), eval.jsonl (balanced) and eval_natural.jsonl (tiers about 50/20/10/20 from 4 to
 // 1, five candidates a query) into dir, which is made if absent. Each file is written atomically.
@@ -49,7 +48,6 @@ enum {
   data_max_wanted = 2,
   data_max_shown = 3,
 };
-
 typedef struct data_set {
   uint64_t w[2];  // bit per value
 } data_set;
@@ -134,6 +132,8 @@ void data_sample_product(agrl_rng *r, const agrl_data_options *o, const data_que
                          data_product *p);
 data_split data_split_of(const data_product *p);
 data_gold data_judge(const data_query *q, const data_product *p);
+// The judgement of a teacher who reads the hard part of the query (what is excluded, the need, the property) and forgets it.
+data_gold data_judge_overlooking(const data_query *q, const data_product *p);
 
 size_t data_wanted_names(const data_query *q, const char *out[data_max_wanted + 2]);    // the row's must list
 size_t data_unwanted_names(const data_query *q, const char *out[data_max_wanted + 2]);  // the row's not list

@@ -22,8 +22,8 @@
 #include "replay/ingest.h"
 #include "replay/schedule.h"
 #include "replay/serve.h"
+#include "tests/lib/replay_scored.h"
 
-#define KIT_RUN 77u
 #define KIT_SECOND UINT64_C(1000000000)
 
 typedef struct replay_kit {
@@ -110,38 +110,6 @@ static inline void kit_release(replay_kit *k) {
   agrl_conf_release(agrl_config_table, agrl_config_table_len, &k->conf);
   agrl_arena_release(&k->arena);
   agrl_file_remove_tree(k->dir, NULL);
-}
-
-// A scored trace that fits the group; reward NaN: missing.
-static inline agrl_msg_scored kit_scored(uint64_t group, uint32_t member, uint32_t level, const char *prompt_id, uint64_t version,
-                                         double reward, bool success) {
-  static const int32_t prompt[3] = {1, 2, 3}, tokens[2] = {4, 5};
-  static const float logprobs[2] = {-0.5f, -0.25f};
-  static uint64_t versions[8][2];
-  static size_t at;
-  uint64_t *v = versions[at++ % 8];
-  v[0] = v[1] = version;
-  return (agrl_msg_scored){.trace = {.id = {KIT_RUN, group, member, 1},
-                                     .actor = "actor-0",
-                                     .prompt_id = prompt_id,
-                                     .level = level,
-                                     .gold = {3, "match", "partial"},
-                                     .text = "3",
-                                     .stop = AGRL_STOP_EOS,
-                                     .n_prompt = 3,
-                                     .n_tokens = 2,
-                                     .prompt = prompt,
-                                     .tokens = tokens,
-                                     .logprobs = logprobs,
-                                     .versions = v},
-                           .reward = isnan(reward) ? 0 : reward,
-                           .missing = isnan(reward),
-                           .g_format = success,
-                           .g_rule = success,
-                           .accurate = success,
-                           .tier = success ? 3 : 1,
-                           .rules_hash = "",
-                           .attempt = 1};
 }
 
 static inline void kit_tell(void *user, const agrl_peer *peer, uint64_t msg_id, const agrl_trace_id *id, agrl_ack status) {
