@@ -45,6 +45,7 @@ agrl_rc learner_core_tokenizer(learner_core *c, const char *checkpoints, agrl_er
   agrl_rc rc = agrl_file_read(path, (size_t)256 << 20, &c->tokenizer_json, err);
   if (rc == AGRL_OK) rc = agrl_bpe_parse(c->tokenizer_json.data, c->tokenizer_json.len, path, &c->bpe, err);
   free(path);
+  if (rc == AGRL_OK && c->sft != NULL) learner_sft_set_bind(c->sft, c->bpe, c->start_id, c->end_id);
   return rc;
 }
 

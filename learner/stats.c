@@ -242,6 +242,7 @@ static void line_policy(agrl_jw *w, const learner_step_stats *st) {
   agrl_jw_kf64(w, "importance_ratio_mean", ratio(l->ratio, n));
   agrl_jw_kf64(w, "importance_ess_ratio", ratio(l->ratio * l->ratio, n * l->ratio_sq));
   agrl_jw_kf64(w, "guided_importance_ratio_mean", ratio(l->guided_ratio, (double)l->guided_tokens));
+  agrl_jw_kf64(w, "guide_gamma", st->guide_gamma);
   agrl_jw_kf64(w, "logprob_abs_diff_mean", st->logprob_diff_mean);
   agrl_jw_kf64(w, "logprob_abs_diff_max", st->logprob_diff_max);
   agrl_jw_kf64(w, "staleness_mean", st->staleness_mean);

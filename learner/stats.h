@@ -30,7 +30,7 @@ typedef struct learner_step_stats {
   size_t members, guided_members, missing_members, dropped_guided, dropped_bad, sequences, tokens;
   double reward_mean, reward_plain_mean, reward_std, accuracy, format_rate, rule_rate, completion_mean;
   double staleness_mean, staleness_max, logprob_diff_mean, logprob_diff_max;
-  double entropy, grad_norm, learning_rate, sft_loss;
+  double entropy, grad_norm, learning_rate, sft_loss, guide_gamma;  // guide_gamma: NaN without guided rows
   bool applied, clipped, nonfinite, empty;  // empty: nothing to train on
   double load_seconds, forward_seconds, backward_seconds, optim_seconds, step_seconds, wait_seconds, tokens_per_second;
   uint64_t ready_groups;

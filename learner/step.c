@@ -60,7 +60,7 @@ static agrl_rc find_gamma(step *s, agrl_error *err) {
       q++;
     }
   }
-  if (rc == AGRL_OK) s->params.gamma = learner_guide_gamma(ratios, n, cfg->grpo.guide_quantile, cfg->grpo.guide_floor);
+  if (rc == AGRL_OK) s->st->guide_gamma = s->params.gamma = learner_guide_gamma(ratios, n, cfg->grpo.guide_quantile, cfg->grpo.guide_floor);
   free(ratios);
   return rc;
 }
@@ -194,7 +194,7 @@ static void finish_stats(step *s, uint64_t t0) {
 
 agrl_rc learner_step_run(learner_core *c, const agrl_group *groups, size_t n, learner_step_stats *st, agrl_error *err) {
   uint64_t t0 = agrl_mono_ns();
-  *st = (learner_step_stats){.grad_norm = NAN, .learning_rate = NAN, .sft_loss = NAN, .entropy = NAN, .wait_seconds = NAN};
+  *st = (learner_step_stats){.grad_norm = NAN, .learning_rate = NAN, .sft_loss = NAN, .guide_gamma = NAN, .entropy = NAN, .wait_seconds = NAN};
   step s = {.c = c, .st = st};
   s.n = learner_select(c, groups, n, &s.rows, st);
   st->rows = agrl_xcalloc(s.n + 1, sizeof *st->rows);

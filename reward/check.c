@@ -82,12 +82,12 @@ static bool row_fails(const agrl_rules *r, const agrl_task_text *text, const agr
                           .attribute = g->attribute ? g->attribute : ""};
     agrl_reward_result res;
     agrl_parsed p;
-    agrl_reward_score(r, AGRL_REWARD_SHAPED, AGRL_GATE_BOTH, ref.data ? ref.data : "", ref.len, &labels, &res);
+    agrl_reward_score(r, AGRL_REWARD_SHAPED, AGRL_GATE_RULE, ref.data ? ref.data : "", ref.len, &labels, &res);
     agrl_reward_parse(r, ref.data ? ref.data : "", ref.len, &p);
     if (!p.ok) agrl_buf_addf(why, "its reference trace: %s", p.why);
-    else if (!res.accurate) agrl_buf_addf(why, "its reference trace says tier %d, gold is %d", res.tier, g->tier);
     else if (!res.g_rule) agrl_buf_adds(why, "its reference trace breaks the rules");
     else if (res.missing) agrl_buf_addf(why, "its reward is missing: %s", res.cause);
+    rep->contradicting += p.ok && !res.accurate;  // a teacher's error, not the rules'
   }
   if (traced && *applies) rep->references++;
   agrl_buf_release(&ref);

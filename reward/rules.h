@@ -77,6 +77,7 @@ typedef struct agrl_rules_report {
   size_t checked;    // rows with something to check: a reference trace, or labels and a rule table
   size_t passed;
   size_t references; // of the checked, those with a trace
+  size_t contradicting;  // of the references, those that say another tier than the gold label: legal, worth knowing
   agrl_buf failures; // first failing rows, one a line: "id: why"; release it
 } agrl_rules_report;
 

@@ -158,7 +158,8 @@ static agrl_rc check(const agrl_config *c, agrl_error *err) {
   if (!*c->data.rules) return agrl_fail(err, AGRL_ECONFIG, "data.rules is empty: name the rule file");
   agrl_rules_report report;
   agrl_rc rc = agrl_rules_check_files(c->data.rules, c->data.train, &report, err);
-  if (!rc) agrl_logi("gold rows checked=%zu passed=%zu", report.checked, report.passed);
+  if (!rc) agrl_logi("gold rows checked=%zu passed=%zu references=%zu contradicting=%zu", report.checked, report.passed, report.references,
+                      report.contradicting);
   agrl_rules_report_release(&report);
   return rc;
 }

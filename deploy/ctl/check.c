@@ -75,6 +75,7 @@ static int run_rules(int argc, char **argv) {
   if (data && rep.rows) {
     printf("%s: %zu rows, %zu checked (%zu with a reference trace), %zu pass\n", data, rep.rows, rep.checked,
            rep.references, rep.passed);
+    if (rep.contradicting) printf("%zu reference traces say another tier than the gold label (SFT learns them; rewards use gold)\n", rep.contradicting);
     if (rep.failures.len) fputs(rep.failures.data, stdout);
   }
   agrl_rules_report_release(&rep);

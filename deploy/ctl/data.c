@@ -10,17 +10,17 @@
 
 static const char usage[] =
     "usage: agrlctl data make --out DIR [--seed N] [--train N] [--eval N] [--natural N] [--reference N]\n"
-    "                         [--departments 2..12] [--leaves 2..8] [--synonyms PERCENT] [--overlooked PERCENT]\n"
+    "                         [--departments 2..12] [--leaves 2..8] [--synonyms PERCENT] [--overlooked PERCENT] [--lenient PERCENT]\n"
     "Writes the built-in synthetic product-search benchmark: train.jsonl, eval.jsonl (balanced) and eval_natural.jsonl.\n"
     "The same seed gives the same bytes. --reference: how many training rows carry a reference trace.\n"
     "How hard the world is: --departments and --leaves (categories of each), --synonyms (mentions said with another word).\n"
-    "--overlooked: share of hard rows whose reference trace states the hard constraint and then overlooks it, as a fallible\n"
-    "teacher would; gold labels are always right.\n";
+    "A fallible teacher writes the reference traces (gold labels are always right): --overlooked is the share of hard rows whose\n"
+    "trace states the hard constraint and then overlooks it, --lenient the share that takes a related category for a match.\n";
 
 static int run(int argc, char **argv) {
   static const struct option longs[] = {{"out", 1, 0, 'O'},     {"seed", 1, 0, 's'},      {"train", 1, 0, 't'},
                                         {"eval", 1, 0, 'e'},
-                                        {"natural", 1, 0, 'n'}, {"reference", 1, 0, 'r'}, {"departments", 1, 0, 'd'}, {"leaves", 1, 0, 'l'}, {"synonyms", 1, 0, 'y'}, {"overlooked", 1, 0, 'o'},
+                                        {"natural", 1, 0, 'n'}, {"reference", 1, 0, 'r'}, {"departments", 1, 0, 'd'}, {"leaves", 1, 0, 'l'}, {"synonyms", 1, 0, 'y'}, {"overlooked", 1, 0, 'o'}, {"lenient", 1, 0, 'L'},
                                         {"help", 0, 0, 'h'},
                                         {0, 0, 0, 0}};
   agrl_data_options o = AGRL_DATA_DEFAULTS;
@@ -42,6 +42,7 @@ static int run(int argc, char **argv) {
       case 'l': o.leaves = (size_t)n; break;
       case 'y': o.synonyms = (size_t)n; break;
       case 'o': o.overlooked = (size_t)n; break;
+      case 'L': o.lenient = (size_t)n; break;
       default: break;
     }
   }

@@ -109,7 +109,8 @@ static void write_row(maker *m, const char *query_text, const data_query *q, con
   if (reference) {
     agrl_buf_clear(&text);
     bool overlooks = q->kind != DATA_PLAIN && agrl_rng_below(&m->rng, 100) < m->options->overlooked;
-    data_gold said = overlooks ? data_judge_overlooking(q, p) : *g;
+    bool lenient = agrl_rng_below(&m->rng, 100) < m->options->lenient;
+    data_gold said = data_judge_as_teacher(q, p, overlooks, lenient);
     data_render_reference(q, p, &said, &text);
     agrl_jw_kstr(&w, "reference", text.data);
   }
@@ -200,9 +201,12 @@ static agrl_rc save(maker *m, const char *dir, const char *name, agrl_error *err
 
 agrl_rc agrl_data_make(const char *dir, const agrl_data_options *o, agrl_error *err) {
   const size_t per_department = data_max_leaves / data_max_departments;
-  if (o->departments < 2 || o->departments > data_max_departments || o->leaves < 2 || o->leaves > per_department || o->synonyms > 100 || o->overlooked > 100) {
-    return agrl_fail(err, AGRL_EINVAL, "data: departments %zu, leaves %zu, synonyms %zu, overlooked %zu; expected 2..%d, 2..%zu, 0..100 and 0..100",
-                     o->departments, o->leaves, o->synonyms, o->overlooked, data_max_departments, per_department);
+  if (o->departments < 2 || o->departments > data_max_departments || o->leaves < 2 || o->leaves > per_department)
+    return agrl_fail(err, AGRL_EINVAL, "data: departments %zu, leaves %zu; expected 2..%d and 2..%zu", o->departments, o->leaves,
+                     data_max_departments, per_department);
+  if (o->synonyms > 100 || o->overlooked > 100 || o->lenient > 100) {
+    return agrl_fail(err, AGRL_EINVAL, "data: synonyms %zu, overlooked %zu, lenient %zu; expected 0..100 percent", o->synonyms,
+                     o->overlooked, o->lenient);
   }
   agrl_rc rc = agrl_file_mkdirs(dir, err);
   if (rc != AGRL_OK) return rc;

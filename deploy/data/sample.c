@@ -208,12 +208,11 @@ static data_attribute judge_attribute(const data_query *q, const data_product *p
   return there == 0 ? DATA_ATTR_MISMATCH : DATA_ATTR_PARTIAL;
 }
 
-data_gold data_judge(const data_query *q, const data_product *p) {
+static data_gold judge(const data_query *q, const data_product *p, bool lenient) {
   const data_world *w = data_world_get();
   data_gold g = {.attribute = judge_attribute(q, p)};
-  g.category = q->leaf == p->leaf                                               ? DATA_CAT_MATCH
-               : w->leaves[q->leaf].department == w->leaves[p->leaf].department ? DATA_CAT_RELATED
-                                                                                : DATA_CAT_MISMATCH;
+  bool sibling = w->leaves[q->leaf].department == w->leaves[p->leaf].department;
+  g.category = q->leaf == p->leaf || (sibling && lenient) ? DATA_CAT_MATCH : sibling ? DATA_CAT_RELATED : DATA_CAT_MISMATCH;
   bool fulfilled = g.attribute == DATA_ATTR_MATCH || g.attribute == DATA_ATTR_NONE;
   if (g.category == DATA_CAT_MISMATCH) g.tier = 1;
   else if (g.attribute == DATA_ATTR_MISMATCH) g.tier = 2;
@@ -221,8 +220,10 @@ data_gold data_judge(const data_query *q, const data_product *p) {
   return g;
 }
 
-data_gold data_judge_overlooking(const data_query *q, const data_product *p) {
-  data_query easy = *q;
-  easy.need = easy.property = easy.not_value = easy.not_brand = -1;
-  return data_judge(&easy, p);
+data_gold data_judge(const data_query *q, const data_product *p) { return judge(q, p, false); }
+
+data_gold data_judge_as_teacher(const data_query *q, const data_product *p, bool overlooks, bool lenient) {
+  data_query read = *q;
+  if (overlooks) read.need = read.property = read.not_value = read.not_brand = -1;
+  return judge(&read, p, lenient);
 }

@@ -3,7 +3,7 @@
 # Malformed rows are named and counted and never trained on; a data file without a good row, a bad rule file and a bad
 # configuration stop the job at start with the right exit code and a message that says where.
 . "$(dirname "$0")/lib.sh"
-make_data 5 300 40
+make_data 5 3000 40
 expect() {  # expect CODE PATTERN command...
   local code=$1 pattern=$2 got=0
   shift 2
@@ -21,11 +21,11 @@ expect 78 'CURVE' up --data "$work/data/train.jsonl" --eval "$work/data/eval.jso
 sed 's/weight: 0.6/weight: 0.3/' "$root/deploy/etc/rules.yaml" >"$work/weak.yaml"
 expect 78 'weak.yaml:[0-9]+' up --data "$work/data/train.jsonl" --eval "$work/data/eval.jsonl" --rules "$work/weak.yaml"
 
-{ head -n 150 "$work/data/train.jsonl"; echo '{"id": "bad-1", "query": "q", "product": {"title": "t"}, "gold": {"tier": 7}}'; echo 'not json'
-  tail -n 150 "$work/data/train.jsonl"; } >"$work/mixed.jsonl"
-up --data "$work/mixed.jsonl" --eval "$work/data/eval.jsonl" --set grpo.versions=3 --set sft.steps=20 >"$work/up.log" 2>&1 || die "a job with two bad rows"
+{ head -n 1500 "$work/data/train.jsonl"; echo '{"id": "bad-1", "query": "q", "product": {"title": "t"}, "gold": {"tier": 7}}'; echo 'not json'
+  tail -n 1500 "$work/data/train.jsonl"; } >"$work/mixed.jsonl"
+up --data "$work/mixed.jsonl" --eval "$work/data/eval.jsonl" --set grpo.versions=3 >"$work/up.log" 2>&1 || die "a job with two bad rows"
 cat "$run"/logs/*.log "$work/up.log" >"$work/all.log"
-grep -q 'mixed.jsonl:151: .*tier' "$work/all.log" || die "row 151 was not named"
-grep -q 'mixed.jsonl:152: ' "$work/all.log" || die "row 152 was not named"
+grep -q 'mixed.jsonl:1501: .*tier' "$work/all.log" || die "row 1501 was not named"
+grep -q 'mixed.jsonl:1502: ' "$work/all.log" || die "row 1502 was not named"
 agrlctl replay export --run-dir "$run" | grep -q bad-1 && die "a bad row was trained on"
 say ok

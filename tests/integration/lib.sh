@@ -26,7 +26,10 @@ finish() {
 }
 trap finish EXIT
 
-make_data() { agrlctl data make --out "$work/data" --seed "${1:-5}" --train "${2:-600}" --eval "${3:-60}" >/dev/null; }
+make_data() {
+  agrlctl data make --out "$work/data" --seed "${1:-5}" --train "${2:-3000}" --reference "${2:-3000}" --eval "${3:-60}" --natural 60 \
+    --departments 2 --leaves 2 --synonyms 0 >/dev/null
+}
 
 # start_job [agrlctl up options]: detached
 start_job() {
@@ -46,7 +49,7 @@ wait_for() {
 }
 
 # newest RL version in metrics.jsonl, 0 before the first
-version() { jq -rs 'map(select(.phase == "rl").version) | max // 0' "$run/metrics.jsonl" 2>/dev/null || echo 0; }
+version() { jq -rs 'map(select(.phase == "rl").step) | max // 0' "$run/metrics.jsonl" 2>/dev/null | grep . || echo 0; }
 version_is() { [ "$(version)" -ge "$1" ]; }
 job_over() { [ ! -e "$run/supervisor.pid" ] || ! agrlctl status --run-dir "$run" >/dev/null 2>&1; }
 proc() { agrlctl status --run-dir "$run" -o json | jq -r --arg n "$1" --arg k "$2" '.processes[] | select(.name == $n)[$k]'; }
@@ -55,11 +58,11 @@ proc() { agrlctl status --run-dir "$run" -o json | jq -r --arg n "$1" --arg k "$
 # every trained group in the store with all its members, every acknowledged trace in the store.
 check_invariants() {
   local versions=$1
-  jq -r .version "$run/journal.jsonl" | awk -v want="$versions" '
+  jq -r 'select(.version) | .version' "$run/journal.jsonl" | awk -v want="$versions" '
     { step = $1 % 4294967296; if (step != NR) { print "journal line " NR " has step " step; bad = 1 } }
     END { if (NR != want) { print "journal has " NR " versions, want " want; bad = 1 } exit bad }' || die "journal"
   local twice
-  twice=$(jq -r '.groups[]' "$run/journal.jsonl" | sort | uniq -d)
+  twice=$(jq -r 'select(.groups) | .groups[]' "$run/journal.jsonl" | sort | uniq -d)
   [ -z "$twice" ] || die "groups trained twice: $twice"
   agrlctl replay export --run-dir "$run" >"$work/store.jsonl"
   jq -r '"\(.group) \(.member)"' "$work/store.jsonl" | sort -u >"$work/stored"
@@ -71,7 +74,7 @@ check_invariants() {
   [ -z "$lost" ] || die "acknowledged and not in the store: $lost"
   agrlctl replay ls --run-dir "$run" -o json >"$work/groups.json"
   local untrained
-  untrained=$(comm -23 <(jq -r '.groups[]' "$run/journal.jsonl" | sort) \
+  untrained=$(comm -23 <(jq -r 'select(.groups) | .groups[]' "$run/journal.jsonl" | sort) \
     <(jq -r '.groups[] | select(.state == "trained") | .id' "$work/groups.json" | sort) | head -5)
   [ -z "$untrained" ] || die "in the journal and not TRAINED in the store: $untrained"
   say "invariants hold: $versions versions, $(wc -l <"$work/acked") acknowledged traces, all stored"

@@ -3,6 +3,7 @@
 #ifndef AGRL_TESTS_REPLAY_SCORED_H
 #define AGRL_TESTS_REPLAY_SCORED_H
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>

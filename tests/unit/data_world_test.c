@@ -307,6 +307,7 @@ static void test_overlooked_constraints(void **state) {
   assert_non_null(mkdtemp(out));
   agrl_data_options o = options(5);
   o.overlooked = 50;
+  o.lenient = 0;
   o.reference = o.train;
   assert_int_equal(agrl_data_make(out, &o, NULL), AGRL_OK);
   char *path = agrl_path_join(out, "train.jsonl");

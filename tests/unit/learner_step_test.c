@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "common/base/file.h"
+#include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/rng.h"
 #include "common/ckpt/hf.h"
@@ -350,10 +351,46 @@ static void test_exclusions(void **state) {
   learner_core_release(&c);
 }
 
+// However rows are packed, gamma is that of the same ratios, and the step does the same up to rounding.
+static void test_packing_does_not_matter(void **state) {
+  (void)state;
+  double gamma[2], loss[2], norm[2];
+  for (int i = 0; i < 2; i++) {
+    config.sft.batch_tokens = config.model.context = i == 0 ? N_PROMPT + N_TOKENS - 1 : 500;  // one sequence a pass; all in one
+    learner_core c;
+    make_core(&c, NULL);
+    agrl_arena arena;
+    agrl_arena_init(&arena, 0);
+    agrl_group g[4];
+    for (uint64_t k = 0; k < 4; k++) {
+      make_group(2 * k + 1, &arena, &g[k]);
+      agrl_msg_scored *m = (agrl_msg_scored *)g[k].members;
+      m[1].trace.level = 1;  // members 0 and 1 succeeded under guidance
+      for (size_t t = 0; t < N_TOKENS; t++) ((float *)m[1].trace.logprobs)[t] = -0.1f - (float)k;
+    }
+    learner_step_stats st;
+    assert_int_equal(learner_step_run(&c, g, 4, &st, NULL), AGRL_OK);
+    assert_int_equal(st.loss.guided_tokens, 8 * N_TOKENS);
+    gamma[i] = st.guide_gamma;
+    loss[i] = st.loss.total;
+    norm[i] = st.grad_norm;
+    learner_step_stats_release(&st);
+    learner_core_release(&c);
+    agrl_arena_release(&arena);
+  }
+  set_config();
+  assert_true(gamma[0] > 1e-4);
+  assert_float_equal(gamma[0], gamma[1], 1e-5 * gamma[0]);
+  assert_float_equal(loss[0], loss[1], 1e-5);
+  assert_float_equal(norm[0], norm[1], 1e-4 * norm[0]);
+}
+
 int main(void) {
+  agrl_log_init("test", AGRL_LOG_ERROR);
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_lowers_the_loss, setup, teardown),
       cmocka_unit_test_setup_teardown(test_deterministic, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_packing_does_not_matter, setup, teardown),
       cmocka_unit_test_setup_teardown(test_resume_is_exact, setup, teardown),
       cmocka_unit_test_setup_teardown(test_mismatch_forks, setup, teardown),
       cmocka_unit_test_setup_teardown(test_lost_groups_fork, setup, teardown),

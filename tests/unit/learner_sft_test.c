@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+// The warm start on a handful of rows: it learns them, its sequences are laid out as the actors lay theirs out, and stopping
+// in the middle and going on from the checkpoint in a fresh core gives the weights of the uninterrupted run.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/tensor/tensor.h"
+#include "learner/resume.h"
+
+static const char RULES[] =
+    "prompt: |\n  Query: {query}\n  Product: {product.title}\n"
+    "guidance:\n  - \"Category: {gold.category}.\\n\"\n  - \"Tier: {gold.tier}.\\n\"\n"
+    "answer: |\n  Answer:\n"
+    "reference: |\n  {gold.tier}\n  [Category] {gold.category}\n";
+
+static char root[96], data_path[128], rules_path[128], checkpoints[128];
+static agrl_config config;
+
+static void write_data(void) {
+  agrl_buf b = {0};
+  for (int i = 0; i < 24; i++)
+    agrl_buf_addf(&b, "{\"id\":\"r%d\",\"query\":\"thing %d\",\"product\":{\"title\":\"%s %d\"},\"gold\":{\"tier\":%d,\"category\":\"%s\"}}\n", i, i % 5,
+                  i % 2 ? "lamp" : "shoe", i, i % 2 ? 4 : 1, i % 2 ? "match" : "mismatch");
+  assert_int_equal(agrl_file_write_atomic(data_path, b.data, b.len, NULL), AGRL_OK);
+  assert_int_equal(agrl_file_write_atomic(rules_path, RULES, sizeof RULES - 1, NULL), AGRL_OK);
+  agrl_buf_release(&b);
+}
+
+static int setup(void **state) {
+  (void)state;
+  snprintf(root, sizeof root, "/tmp/agrl-sft-%ld", (long)getpid());
+  snprintf(data_path, sizeof data_path, "%s/train.jsonl", root);
+  snprintf(rules_path, sizeof rules_path, "%s/rules.yaml", root);
+  snprintf(checkpoints, sizeof checkpoints, "%s/checkpoints", root);
+  agrl_file_remove_tree(root, NULL);
+  assert_int_equal(agrl_file_mkdirs(checkpoints, NULL), AGRL_OK);
+  write_data();
+  memset(&config, 0, sizeof config);
+  config.run.seed = 5;
+  config.data.train = data_path;
+  config.data.rules = rules_path;
+  config.model.layers = 1;
+  config.model.hidden = 16;
+  config.model.ffn = 32;
+  config.model.heads = 2;
+  config.model.kv_heads = 1;
+  config.model.vocab = 320;
+  config.model.context = 64;
+  config.model.rope_theta = 10000;
+  config.model.tied = true;
+  config.sft.steps = 14;
+  config.sft.warmup_steps = 2;
+  config.sft.batch_tokens = 200;
+  config.sft.lr = 2e-2;
+  config.sft.min_lr_ratio = 0.1;
+  config.sft.guided_share = 0.3;
+  config.grpo.beta1 = 0.9;
+  config.grpo.beta2 = 0.95;
+  config.grpo.eps = 1e-8;
+  config.grpo.grad_clip = 1;
+  return agrl_tensor_init(NULL) != AGRL_OK;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  return agrl_file_remove_tree(root, NULL) != AGRL_OK;
+}
+
+typedef struct hooks {
+  learner_core *core;
+  int64_t stop_at;
+  double first, last;
+  int saves;
+} hooks;
+
+static bool stopping(void *user) {
+  hooks *h = user;
+  return h->core->cursor.step == h->stop_at;
+}
+
+static void progress(void *user, const learner_sft_stats *st) {
+  hooks *h = user;
+  if (st->step == 1) h->first = st->loss;
+  h->last = st->loss;
+  assert_true(st->tokens <= 200 && st->sequences > 1);
+}
+
+static agrl_rc save(void *user, agrl_error *err) {
+  hooks *h = user;
+  char dir[192];
+  snprintf(dir, sizeof dir, "%s/sft-progress/v00000000-%08d", checkpoints, (int)h->core->cursor.step);
+  h->saves++;
+  h->core->version = (uint64_t)h->core->cursor.step;
+  return learner_checkpoint_save(h->core, dir, err);
+}
+
+static agrl_sha256 run(learner_core *c, hooks *h, bool *finished) {
+  learner_origin origin;
+  agrl_error err = {0};
+  *c = (learner_core){.config = &config};
+  h->core = c;
+  if (learner_resume_open(c, checkpoints, &origin, &err) != AGRL_OK) fail_msg("%s", err.msg);
+  assert_int_equal(origin.stage, LEARNER_STAGE_SFT);
+  learner_sft_hooks vtable = {h, stopping, progress, save};
+  if (learner_sft_run(c, &vtable, finished, &err) != AGRL_OK) fail_msg("%s", err.msg);
+  return learner_optim_hash(&c->optim);
+}
+
+static void test_learns_and_resumes_exactly(void **state) {
+  (void)state;
+  learner_core c;
+  bool finished;
+  hooks whole = {.stop_at = -1}, part = {.stop_at = 5}, rest = {.stop_at = -1};
+  agrl_sha256 want = run(&c, &whole, &finished);
+  assert_true(finished && whole.last < 0.6 * whole.first);
+  assert_true(c.cursor.epoch >= 2);  // the resume below crosses epochs
+  learner_core_release(&c);
+  agrl_file_remove_tree(checkpoints, NULL);
+  run(&c, &part, &finished);
+  assert_false(finished);
+  assert_int_equal(part.saves, 1);
+  learner_core_release(&c);
+  agrl_sha256 got = run(&c, &rest, &finished);
+  assert_true(finished && c.cursor.step == 14);
+  assert_memory_equal(&got, &want, sizeof want);
+  learner_core_release(&c);
+}
+
+static void test_sequences(void **state) {
+  (void)state;
+  learner_core c = {.config = &config};
+  learner_origin origin;
+  assert_int_equal(learner_resume_open(&c, checkpoints, &origin, NULL), AGRL_OK);
+  assert_true(origin.created);
+  assert_int_equal(c.layout->spec.vocab % 32, 0);
+  assert_int_equal(c.start_id, agrl_bpe_special(c.bpe, AGRL_TOK_START));
+  const char *plain = "Query: thing 3\nProduct: lamp 3\nAnswer:\n", *answer = "4\n[Category] match\n";
+  const char *guided = "Query: thing 3\nProduct: lamp 3\nCategory: match.\nTier: 4.\nAnswer:\n";
+  for (size_t level = 0; level <= 2; level += 2) {
+    learner_seq s = learner_sft_set_get(c.sft, 3, level);
+    assert_int_equal(s.prompt[0], c.start_id);
+    assert_int_equal(s.tokens[s.n_tokens - 1], c.end_id);
+    agrl_buf p = {0}, t = {0};
+    agrl_bpe_decode(c.bpe, s.prompt + 1, s.n_prompt - 1, true, &p);
+    agrl_bpe_decode(c.bpe, s.tokens, s.n_tokens - 1, true, &t);
+    assert_string_equal(p.data, level == 0 ? plain : guided);
+    if (strncmp(t.data, answer, strlen("4\n[Category] match")) != 0) fail_msg("reference is '%s'", t.data);
+    agrl_buf_release(&p);
+    agrl_buf_release(&t);
+  }
+  learner_core_release(&c);
+}
+
+static void test_rows_beyond_the_context(void **state) {
+  (void)state;
+  config.model.context = 16;  // no row fits
+  learner_core c = {.config = &config};
+  learner_origin origin;
+  agrl_error err = {0};
+  bool finished;
+  hooks h = {.core = &c, .stop_at = -1};
+  learner_sft_hooks vtable = {&h, stopping, progress, save};
+  assert_int_equal(learner_resume_open(&c, checkpoints, &origin, &err), AGRL_OK);
+  assert_int_equal(learner_sft_run(&c, &vtable, &finished, &err), AGRL_ECONFIG);
+  assert_non_null(strstr(err.msg, "model.context"));
+  learner_core_release(&c);
+}
+
+int main(void) {
+  agrl_log_init("test", AGRL_LOG_ERROR);
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(test_learns_and_resumes_exactly, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_sequences, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_rows_beyond_the_context, setup, teardown),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
