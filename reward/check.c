@@ -84,10 +84,11 @@ static bool row_fails(const agrl_rules *r, const agrl_task_text *text, const agr
     agrl_parsed p;
     agrl_reward_score(r, AGRL_REWARD_SHAPED, AGRL_GATE_RULE, ref.data ? ref.data : "", ref.len, &labels, &res);
     agrl_reward_parse(r, ref.data ? ref.data : "", ref.len, &p);
+    rep->contradicting += p.ok && !res.accurate;
     if (!p.ok) agrl_buf_addf(why, "its reference trace: %s", p.why);
-    else if (!res.g_rule) agrl_buf_adds(why, "its reference trace breaks the rules");
-    else if (res.missing) agrl_buf_addf(why, "its reward is missing: %s", res.cause);
-    rep->contradicting += p.ok && !res.accurate;  // a teacher's error, not the rules'
+    // A reference with another tier than gold is not gold but a teacher's error: it says nothing about the rule file.
+    else if (res.accurate && !res.g_rule) agrl_buf_adds(why, "its reference trace breaks the rules");
+    else if (res.accurate && res.missing) agrl_buf_addf(why, "its reward is missing: %s", res.cause);
   }
   if (traced && *applies) rep->references++;
   agrl_buf_release(&ref);

@@ -15,7 +15,7 @@ static const char usage[] =
     "The same seed gives the same bytes. --reference: how many training rows carry a reference trace.\n"
     "How hard the world is: --departments and --leaves (categories of each), --synonyms (mentions said with another word).\n"
     "A fallible teacher writes the reference traces (gold labels are always right): --overlooked is the share of hard rows whose\n"
-    "trace states the hard constraint and then overlooks it, --lenient the share that takes a related category for a match.\n";
+    "trace states the hard constraint and then overlooks it, --lenient the share that gives a related product the tier of a match, against the rules.\n";
 
 static int run(int argc, char **argv) {
   static const struct option longs[] = {{"out", 1, 0, 'O'},     {"seed", 1, 0, 's'},      {"train", 1, 0, 't'},

@@ -208,15 +208,17 @@ static data_attribute judge_attribute(const data_query *q, const data_product *p
   return there == 0 ? DATA_ATTR_MISMATCH : DATA_ATTR_PARTIAL;
 }
 
+// lenient: a related category earns what a match would.
 static data_gold judge(const data_query *q, const data_product *p, bool lenient) {
   const data_world *w = data_world_get();
   data_gold g = {.attribute = judge_attribute(q, p)};
-  bool sibling = w->leaves[q->leaf].department == w->leaves[p->leaf].department;
-  g.category = q->leaf == p->leaf || (sibling && lenient) ? DATA_CAT_MATCH : sibling ? DATA_CAT_RELATED : DATA_CAT_MISMATCH;
+  g.category = q->leaf == p->leaf                                               ? DATA_CAT_MATCH
+               : w->leaves[q->leaf].department == w->leaves[p->leaf].department ? DATA_CAT_RELATED
+                                                                                : DATA_CAT_MISMATCH;
   bool fulfilled = g.attribute == DATA_ATTR_MATCH || g.attribute == DATA_ATTR_NONE;
   if (g.category == DATA_CAT_MISMATCH) g.tier = 1;
   else if (g.attribute == DATA_ATTR_MISMATCH) g.tier = 2;
-  else g.tier = g.category == DATA_CAT_MATCH && fulfilled ? 4 : 3;
+  else g.tier = (g.category == DATA_CAT_MATCH || lenient) && fulfilled ? 4 : 3;
   return g;
 }
 
