@@ -19,7 +19,7 @@ _agrlctl_options() {
     config) echo '--help-text --help' ;;
     rules) echo '--rules --data --help' ;;
     replay) echo "$_agrlctl_job --state --limit --out -o" ;;
-    data) echo '--out --seed --train --eval --natural --reference --help' ;;
+    data) echo '--out --seed --train --eval --natural --reference --departments --leaves --synonyms --overlooked --lenient --help' ;;
   esac
 }
 
@@ -97,7 +97,7 @@ _agrlctl_value() {
       mapfile -t COMPREPLY < <(compgen -f -- "$cur") && compopt -o filenames 2>/dev/null ;;
     --config | --data | --rules | --out)
       mapfile -t COMPREPLY < <(compgen -f -- "$cur") && compopt -o filenames 2>/dev/null ;;
-    --actors | --timeout | --interval | -n | --limit | --label | --seed | --train | --natural | --reference) ;;
+    --actors | --timeout | --interval | -n | --limit | --label | --seed | --train | --natural | --reference | --departments | --leaves | --synonyms | --overlooked | --lenient) ;;
     *) return 1 ;;
   esac
   return 0
@@ -114,7 +114,7 @@ _agrlctl() {
   for ((i = 1; i < COMP_CWORD; i++)); do
     case ${COMP_WORDS[i]} in
       -o | -n | --config | --data | --eval | --rules | --run-dir | --actors | --set | --timeout | --interval | --checkpoint | \
-        --limit | --label | --state | --out | --seed | --train | --natural | --reference)
+        --limit | --label | --state | --out | --seed | --train | --natural | --reference | --departments | --leaves | --synonyms | --overlooked | --lenient)
         [[ ${COMP_WORDS[i + 1]-} == '=' ]] && i=$((i + 1))
         i=$((i + 1)) ;;
       -* | '=') ;;

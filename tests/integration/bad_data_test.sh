@@ -26,6 +26,6 @@ expect 78 'weak.yaml:[0-9]+' up --data "$work/data/train.jsonl" --eval "$work/da
 up --data "$work/mixed.jsonl" --eval "$work/data/eval.jsonl" --set grpo.versions=3 >"$work/up.log" 2>&1 || die "a job with two bad rows"
 cat "$run"/logs/*.log "$work/up.log" >"$work/all.log"
 grep -q 'mixed.jsonl:1501: .*tier' "$work/all.log" || die "row 1501 was not named"
-grep -q 'mixed.jsonl:1502: ' "$work/all.log" || die "row 1502 was not named"
+grep -q 'mixed.jsonl:1502:' "$work/all.log" || die "row 1502 was not named"
 agrlctl replay export --run-dir "$run" | grep -q bad-1 && die "a bad row was trained on"
 say ok

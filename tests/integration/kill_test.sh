@@ -4,7 +4,8 @@
 # agree that nothing acknowledged was lost and no group was trained twice.
 . "$(dirname "$0")/lib.sh"
 make_data
-start_job --set grpo.versions=24 --no-eval
+versions=240
+start_job --set grpo.versions=$versions --set grpo.groups_per_step=12 --no-eval
 wait_for 60 "RL version 2" version_is 2
 for name in actor-0 reward replay learner; do
   pid=$(proc "$name" pid)
@@ -16,7 +17,7 @@ for name in actor-0 reward replay learner; do
   wait_for 60 "training goes on after $name" version_is $((before + 3))
 done
 wait_for 120 "end of the job" job_over
-version_is 24 || die "the job ended at version $(version)"
-check_invariants 24
+version_is $versions || die "the job ended at version $(version)"
+check_invariants $versions
 jq -es '[.[] | select(.event == "resumed")] | length >= 1' "$run/events.jsonl" >/dev/null || die "the learner did not say that it resumed"
 say ok

@@ -8,6 +8,7 @@ root=$(cd "$here/../.." && pwd)
 export PATH="$1/bin:$PATH"
 work=$(mktemp -d "${TMPDIR:-/tmp}/agrl-test.XXXXXX")
 run=$work/run
+train=$work/data/train.jsonl eval=$work/data/eval.jsonl rules=$root/deploy/etc/rules.yaml  # a test may name others
 port=$((20000 + RANDOM % 20000))
 port=$((port / 100 * 100))
 
@@ -33,8 +34,8 @@ make_data() {
 
 # start_job [agrlctl up options]: detached
 start_job() {
-  agrlctl up --config "$here/tiny.yaml" --run-dir "$run" --data "$work/data/train.jsonl" --eval "$work/data/eval.jsonl" \
-    --rules "$root/deploy/etc/rules.yaml" --set obs.http_port="$port" --detach "$@" >"$work/up.log" 2>&1 ||
+  agrlctl up --config "$here/tiny.yaml" --run-dir "$run" --data "$train" --eval "$eval" --rules "$rules" \
+    --set obs.http_port="$port" --detach "$@" >"$work/up.log" 2>&1 ||
     { cat "$work/up.log"; die "agrlctl up"; }
 }
 
@@ -49,7 +50,11 @@ wait_for() {
 }
 
 # newest RL version in metrics.jsonl, 0 before the first
-version() { jq -rs 'map(select(.phase == "rl").step) | max // 0' "$run/metrics.jsonl" 2>/dev/null | grep . || echo 0; }
+version() {
+  local v
+  v=$(jq -rs 'map(select(.phase == "rl").step) | max // 0' "$run/metrics.jsonl" 2>/dev/null) || v=  # the last line may be half written
+  echo "${v:-0}"
+}
 version_is() { [ "$(version)" -ge "$1" ]; }
 job_over() { [ ! -e "$run/supervisor.pid" ] || ! agrlctl status --run-dir "$run" >/dev/null 2>&1; }
 proc() { agrlctl status --run-dir "$run" -o json | jq -r --arg n "$1" --arg k "$2" '.processes[] | select(.name == $n)[$k]'; }

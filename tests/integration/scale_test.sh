@@ -3,7 +3,8 @@
 # Actors join and leave a running job: 1 -> 3 -> 1, no restart of anything else, no acknowledged trace lost. Then Ctrl-C and resume.
 . "$(dirname "$0")/lib.sh"
 make_data
-start_job --actors 1 --set grpo.versions=20 --no-eval
+versions=800
+start_job --actors 1 --set grpo.versions=$versions --set grpo.groups_per_step=8 --no-eval
 wait_for 60 "RL version 2" version_is 2
 learner=$(proc learner pid)
 serving() { [ "$(agrlctl status --run-dir "$run" -o json | jq '[.processes[] | select((.name | startswith("actor-")) and .ready)] | length')" = "$1" ]; }
@@ -17,8 +18,8 @@ agrlctl down --run-dir "$run"
 wait_for 30 "stopped" job_over
 at=$(version)
 say "stopped at version $at; resuming"
-[ "$at" -lt 20 ] || die "the job was over before it could be stopped"
-start_job --actors 2 --set grpo.versions=20 --no-eval
+[ "$at" -lt $versions ] || die "the job was over before it could be stopped"
+start_job --actors 2 --set grpo.versions=$versions --set grpo.groups_per_step=8 --no-eval
 wait_for 120 "end of the job" job_over
-check_invariants 20
+check_invariants $versions
 say ok
