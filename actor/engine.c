@@ -46,9 +46,9 @@ struct actor_engine {
   slot **batch_slots;
 };
 
-agrl_rc actor_engine_new(const agrl_layout *l, agrl_pool *pool, size_t slots, size_t max_new, const actor_engine_hooks *hooks,
+agrl_rc actor_engine_new(const agrl_layout *l, agrl_pool *pool, size_t slots, size_t context, size_t max_new, const actor_engine_hooks *hooks,
                          actor_engine **out, agrl_error *err) {
-  size_t context = (size_t)l->spec.context;
+  if (context > (size_t)l->spec.context) context = (size_t)l->spec.context;
   if (max_new >= context)
     return agrl_fail(err, AGRL_ECONFIG, "actor.max_new_tokens %zu leaves no room for a prompt in the context of %zu", max_new, context);
   actor_engine *e = agrl_xcalloc(1, sizeof *e);
@@ -129,6 +129,7 @@ void actor_engine_set_weights(actor_engine *e, agrl_weights *w) {
 }
 
 agrl_rc actor_engine_submit(actor_engine *e, const actor_job *job, agrl_error *err) {
+  AGRL_ASSERT(job->n_members);
   if (!job->n_prompt || job->n_prompt > e->max_prompt)
     return agrl_fail(err, AGRL_ELIMIT, "prompt of %zu tokens, at most %zu fit (model.context less actor.max_new_tokens)", job->n_prompt,
                      e->max_prompt);
@@ -192,6 +193,8 @@ static void open_member(actor_engine *e, open_job *j) {
   s->seq = agrl_seq_open(e->decoder, j->prefix);
   AGRL_ASSERT(s->seq);
   s->job = j;
+  e->stats.opened++;
+  e->stats.shared += j->opened > 0;
   s->member = j->job.first_member + j->opened++;
   s->n = 0;
   s->started_ns = agrl_mono_ns();

@@ -42,9 +42,11 @@ typedef struct actor_engine_hooks {
 
 typedef struct actor_engine_stats {
   uint64_t prompt_tokens, completion_tokens, steps, slot_steps;  // slot_steps: sum of sequences over steps
+  uint64_t opened, shared;  // members; those that found their prompt prefilled by another member
 } actor_engine_stats;
 
-agrl_rc actor_engine_new(const agrl_layout *l, agrl_pool *pool, size_t slots, size_t max_new, const actor_engine_hooks *hooks,
+// context: the longest sequence, prompt and completion; at most the model's.
+agrl_rc actor_engine_new(const agrl_layout *l, agrl_pool *pool, size_t slots, size_t context, size_t max_new, const actor_engine_hooks *hooks,
                          actor_engine **out, agrl_error *err);
 void actor_engine_free(actor_engine *e);  // calls job_done for every job still open or queued
 // Takes a reference, drops the one before. NULL is a bug.

@@ -40,7 +40,7 @@ struct actor_runner {
   void (*done)(void *user, actor_trace *t);
   void *user;
   size_t load;  // loop thread
-  _Atomic uint64_t prompt_tokens, completion_tokens, steps, slot_steps, busy_ns, swaps, swap_ns;
+  _Atomic uint64_t prompt_tokens, completion_tokens, steps, slot_steps, opened, shared, busy_ns, swaps, swap_ns;
   _Atomic double kv_used;
 };
 
@@ -59,6 +59,8 @@ static void on_finished(void *user, const actor_job *job, const actor_rollout *o
   agrl_buf text = {0};
   size_t n_text = o->n - (o->stop == AGRL_STOP_EOS ? 1 : 0);
   agrl_bpe_decode(r->config.bpe, o->tokens, n_text, false, &text);
+  for (size_t i = 0; i < text.len; i++)  // text travels NUL-terminated: a zero byte must not hide what follows it
+    if (!text.data[i]) text.data[i] = 1;
   t->msg = (agrl_msg_trace){
       .id = {.run = w->task.run, .group = w->task.group, .member = o->member, .attempt = w->task.attempt},
       .actor = agrl_arena_strdup(a, r->name),
@@ -120,6 +122,8 @@ static void publish_stats(actor_runner *r, uint64_t busy_ns) {
   atomic_store(&r->completion_tokens, s.completion_tokens);
   atomic_store(&r->steps, s.steps);
   atomic_store(&r->slot_steps, s.slot_steps);
+  atomic_store(&r->opened, s.opened);
+  atomic_store(&r->shared, s.shared);
   atomic_store(&r->kv_used, actor_engine_kv_used_ratio(r->engine));
   atomic_fetch_add(&r->busy_ns, busy_ns);
 }
@@ -167,12 +171,13 @@ agrl_rc actor_runner_start(actor_runner **out, uv_loop_t *loop, const actor_runn
                            void (*done)(void *user, actor_trace *t), void *user, agrl_error *err) {
   actor_runner *r = agrl_xcalloc(1, sizeof *r);
   r->config = *c;
+  if (r->config.context > (size_t)c->layout->spec.context) r->config.context = (size_t)c->layout->spec.context;
   r->name = agrl_xstrdup(c->actor);
   r->done = done;
   r->user = user;
   r->pool = agrl_pool_new(c->threads);
   actor_engine_hooks hooks = {.finished = on_finished, .job_done = on_job_done, .user = r};
-  agrl_rc rc = actor_engine_new(c->layout, r->pool, c->slots, c->max_new, &hooks, &r->engine, err);
+  agrl_rc rc = actor_engine_new(c->layout, r->pool, c->slots, c->context, c->max_new, &hooks, &r->engine, err);
   if (rc) {
     agrl_pool_free(r->pool);
     free(r->name);
@@ -248,9 +253,9 @@ agrl_rc actor_runner_submit(actor_runner *r, const agrl_task *t, agrl_error *err
   w->sampled = w->plain;
   w->n_sampled = w->n_plain;
   if (t->level) w->sampled = encode(r, a, t->guided, &w->n_sampled);
-  size_t room = (size_t)r->config.layout->spec.context - r->config.max_new, longest = w->n_plain > w->n_sampled ? w->n_plain : w->n_sampled;
+  size_t room = r->config.context - r->config.max_new, longest = w->n_plain > w->n_sampled ? w->n_plain : w->n_sampled;
   agrl_rc rc = AGRL_OK;
-  if (longest > room)
+  if (!w->n_plain || !w->n_sampled || longest > room)
     rc = agrl_fail(err, AGRL_ELIMIT, "prompt %s has %zu tokens, at most %zu fit (model.context less actor.max_new_tokens)", t->prompt_id,
                    longest, room);
   else if (!agrl_ring_put(r->tasks, w)) rc = agrl_fail(err, AGRL_EAGAIN, "task ring full");
@@ -268,7 +273,8 @@ size_t actor_runner_load(const actor_runner *r) { return r->load; }
 actor_runner_stats actor_runner_get_stats(const actor_runner *r) {
   return (actor_runner_stats){
       .prompt_tokens = atomic_load(&r->prompt_tokens), .completion_tokens = atomic_load(&r->completion_tokens),
-      .steps = atomic_load(&r->steps), .slot_steps = atomic_load(&r->slot_steps), .busy_ns = atomic_load(&r->busy_ns),
+      .steps = atomic_load(&r->steps), .slot_steps = atomic_load(&r->slot_steps), .opened = atomic_load(&r->opened),
+      .shared = atomic_load(&r->shared), .busy_ns = atomic_load(&r->busy_ns),
       .swaps = atomic_load(&r->swaps), .last_swap_seconds = (double)atomic_load(&r->swap_ns) * 1e-9,
       .kv_used_ratio = atomic_load(&r->kv_used)};
 }

@@ -15,7 +15,7 @@ typedef struct actor_runner actor_runner;
 typedef struct actor_runner_config {
   const agrl_layout *layout;
   const agrl_bpe *bpe;
-  size_t slots, max_new;
+  size_t slots, context, max_new;  // context: of prompt and completion together, at most the model's
   unsigned threads;
   double temperature, top_p;
   int top_k;
@@ -24,7 +24,7 @@ typedef struct actor_runner_config {
 } actor_runner_config;
 
 typedef struct actor_runner_stats {  // a consistent-enough copy for metrics
-  uint64_t prompt_tokens, completion_tokens, steps, slot_steps, busy_ns, swaps;
+  uint64_t prompt_tokens, completion_tokens, steps, slot_steps, opened, shared, busy_ns, swaps;
   double last_swap_seconds, kv_used_ratio;
 } actor_runner_stats;
 

@@ -19,13 +19,27 @@ static void ask_for_tasks(agrl_svc *s);
 
 // --- traces ---
 
+// A trace that cannot be packed (a log-prob that is not a number: diverged weights; or too large) would be resent for ever:
+// it becomes an error trace, so that replay retires its group as missing.
+static void make_error_trace(agrl_msg_trace *m) {
+  m->stop = AGRL_STOP_ERROR;
+  m->n_prompt = m->n_tokens = 0;
+  m->text = "";
+}
+
 static void send_trace(agrl_svc *s, actor_trace *t) {
   actor_state *st = s->state;
   agrl_msg m = {.kind = AGRL_MSG_TRACE, .trace = t->msg};
   agrl_error err = {0};
   if (t->sends++) st->resent++;
   t->sent_ns = agrl_mono_ns();  // also after a failed send: the next try is one ack timeout away
-  if (agrl_rpc_send(st->reward, &m, &err) == AGRL_ELIMIT) agrl_loge("actor event=trace_too_large cause=\"%s\"", err.msg);
+  agrl_rc rc = agrl_rpc_send(st->reward, &m, &err);
+  if (!rc || rc == AGRL_EAGAIN || rc == AGRL_EPEER || t->msg.stop == AGRL_STOP_ERROR) return;
+  agrl_loge("actor event=trace_unsendable group=%" PRIu64 " member=%u cause=\"%s\"", t->msg.id.group, t->msg.id.member, err.msg);
+  st->unsendable++;
+  make_error_trace(&t->msg);
+  m.trace = t->msg;
+  agrl_rpc_send(st->reward, &m, &err);
 }
 
 static void on_trace(void *user, actor_trace *t) {
@@ -83,10 +97,10 @@ static void on_grant(void *user, agrl_rc rc, const agrl_msg *m) {
     return;
   }
   const agrl_msg_task_grant *g = &m->task_grant;
-  st->job_done = g->done;
   st->ask_after_ns = agrl_mono_ns() + (uint64_t)g->retry_ms * 1000000ull;
   for (size_t i = 0; i < g->n_tasks; i++) {
     agrl_error err = {0};
+    if (!g->tasks[i].n_members) continue;
     agrl_rc sub = actor_runner_submit(st->runner, &g->tasks[i], &err);
     if (sub == AGRL_ELIMIT) refuse_task(s, &g->tasks[i], err.msg);
     else if (sub) agrl_logw("actor event=task_dropped group=%" PRIu64 " cause=\"%s\"", g->tasks[i].group, err.msg);  // its lease runs out
@@ -115,11 +129,14 @@ static agrl_rc on_model(void *user, const agrl_layout *layout, const char *token
   agrl_rc rc = agrl_bpe_load(tokenizer_path, &st->bpe, err);
   if (rc) return rc;
   const agrl_config *c = &s->config;
-  actor_runner_config rcfg = {.layout = layout, .bpe = st->bpe, .slots = (size_t)c->actor.slots, .max_new = (size_t)c->actor.max_new_tokens,
+  actor_runner_config rcfg = {.layout = layout, .bpe = st->bpe, .slots = (size_t)c->actor.slots, .context = (size_t)c->model.context, .max_new = (size_t)c->actor.max_new_tokens,
                               .threads = (unsigned)c->actor.threads, .temperature = c->actor.temperature, .top_p = c->actor.top_p,
                               .top_k = (int)c->actor.top_k, .run_seed = s->run_id, .actor = s->name};
   return actor_runner_start(&st->runner, &s->loop, &rcfg, on_trace, s, err);
 }
+
+// Without the model there is nothing this actor can do; its supervisor sees the exit code and the log says why.
+static void on_refused(void *user, agrl_rc rc) { agrl_svc_stop(user, agrl_rc_exit(rc)); }
 
 static void on_fresh_weights(void *user, agrl_weights *w) {
   agrl_svc *s = user;
@@ -164,7 +181,7 @@ static agrl_rc start(agrl_svc *s, agrl_error *err) {
   char *replay = agrl_config_endpoint(&s->config, "replay"), *reward = agrl_config_endpoint(&s->config, "reward");
   char *weights = agrl_config_endpoint(&s->config, "weights"), *announce = agrl_config_endpoint(&s->config, "announce");
   int hwm = (int)s->config.net.hwm;
-  actor_weights_hooks hooks = {.model = on_model, .fresh = on_fresh_weights, .user = s};
+  actor_weights_hooks hooks = {.model = on_model, .refused = on_refused, .fresh = on_fresh_weights, .user = s};
   rc = agrl_rpc_open(s->net, "replay", replay, hwm, NULL, s, &st->replay, err);
   if (!rc) rc = agrl_rpc_open(s->net, "reward", reward, hwm, on_reward, s, &st->reward, err);
   if (!rc) rc = actor_weights_client_open(s->net, &s->loop, s->name, weights, announce, hwm, s->run_id, &hooks, &st->weights, err);
@@ -218,7 +235,7 @@ static uint64_t progress(agrl_svc *s, bool *work_left) {
   actor_state *st = s->state;
   actor_runner_stats r = st->runner ? actor_runner_get_stats(st->runner) : (actor_runner_stats){0};
   *work_left = (st->runner && actor_runner_load(st->runner) > 0) || st->unacked.n > 0;
-  return r.steps + st->acked + st->resent;
+  return r.steps + st->acked;
 }
 
 const agrl_svc_def actor_svc_def = {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Weight fetching: announce -> chunks in order, a few in flight -> hash -> snapshot. Any surprise (wrong version, wrong size,
+// Weight fetching: announce -> chunks in order -> hash -> snapshot. Any surprise (wrong version, wrong size,
 // wrong hash, silence) drops the scratch copy and starts over from the newest announcement; live weights are never touched.
 #include "actor/weights_client.h"
 
@@ -106,12 +106,13 @@ static agrl_rc learn_model(actor_weights_client *c, const agrl_msg_announce *a, 
 static void consider(actor_weights_client *c, const agrl_msg_announce *a) {
   agrl_error err = {0};
   if (a->run != c->run || c->refused) return;
-  c->stats.done = strcmp(a->phase, "done") == 0;
   c->stats.announced_version = a->version;
   if (!a->bytes || a->version <= c->stats.version || c->fetching) return;
-  if (!c->layout && learn_model(c, a, &err)) {
+  agrl_rc rc = c->layout ? AGRL_OK : learn_model(c, a, &err);
+  if (rc) {
     agrl_loge("weights event=model_refused cause=\"%s\"", err.msg);
     c->refused = true;
+    c->hooks.refused(c->hooks.user, rc);
     return;
   }
   if (a->bytes != c->bytes) {

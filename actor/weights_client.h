@@ -12,6 +12,7 @@ typedef struct actor_weights_client actor_weights_client;
 typedef struct actor_weights_hooks {
   // The model's shape, once, before the first snapshot. The layout lives as long as the client.
   agrl_rc (*model)(void *user, const agrl_layout *layout, const char *tokenizer_path, agrl_error *err);
+  void (*refused)(void *user, agrl_rc rc);       // the model cannot be used; nothing will be fetched any more
   void (*fresh)(void *user, agrl_weights *w);  // a newer verified snapshot; reference passes to the callee
   void *user;
 } actor_weights_hooks;
@@ -19,7 +20,6 @@ typedef struct actor_weights_hooks {
 typedef struct actor_weights_stats {
   uint64_t announced_version, version, bytes, verify_failures, resyncs, fetches;
   double last_fetch_seconds;
-  bool done;  // the learner announced the end of the job
 } actor_weights_stats;
 
 agrl_rc actor_weights_client_open(agrl_net *net, uv_loop_t *loop, const char *name, const char *weights_endpoint,

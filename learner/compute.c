@@ -17,6 +17,7 @@
 #include "common/base/mem.h"
 #include "common/ckpt/hf.h"
 #include "common/tensor/tensor.h"
+#include "learner/publish.h"
 #include "learner/resume.h"
 
 enum { SFT_LINE_EVERY = 10, DONE_DELAY_MS = 2000 };
@@ -143,10 +144,18 @@ static agrl_rc hand_over_model(learner_compute *c, agrl_error *err) {
   return rc;
 }
 
+static void note_change(learner_compute *c, agrl_weights *w) {
+  if (c->published != NULL && agrl_weights_version(c->published) == c->core.version) return;  // a new phase only
+  agrl_metric_set(c->metrics.changed, 0, learner_publish_changed_ratio(c->published, w));
+  agrl_weights_unref(c->published);
+  c->published = agrl_weights_ref(w);
+}
+
 static void publish(learner_compute *c, const char *phase) {
   uint64_t t0 = agrl_mono_ns();
   agrl_weights *w = agrl_weights_new(c->core.layout, c->core.optim.bf16, c->core.version);
   agrl_weights_hash(w);  // computed here, so that the loop thread finds it ready
+  note_change(c, w);
   learner_link_publish(c->link, w, phase);
   agrl_metric_set(c->metrics.version, 0, (double)c->core.version);
   agrl_metric_set(c->metrics.step, 0, AGRL_VERSION_STEP(c->core.version));
@@ -277,6 +286,7 @@ void *learner_compute_main(void *arg) {
 
 void learner_compute_release(learner_compute *c) {
   learner_journal_close(c->journal);
+  agrl_weights_unref(c->published);  // before its layout goes with the core
   learner_core_release(&c->core);
   agrl_arena_release(&c->arena);
   agrl_jsonl_close(c->lines);

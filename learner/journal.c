@@ -238,7 +238,9 @@ agrl_journal_entry *learner_journal_after(const learner_journal *j, uint64_t ver
 static agrl_rc write_line(learner_journal *j, agrl_buf *line, agrl_error *err) {
   agrl_buf_addc(line, '\n');
   off_t before = lseek(j->fd, 0, SEEK_END);
-  agrl_rc rc = agrl_file_append_sync(j->fd, line->data, line->len, err);
+  agrl_error why = {0};
+  agrl_rc rc = agrl_file_append_sync(j->fd, line->data, line->len, &why);
+  if (rc != AGRL_OK) agrl_fail(err, rc, "%s: cannot append: %s", j->path, why.msg);
   // A half-written line must not be followed by another: back to where it began.
   if (rc != AGRL_OK && before >= 0 && ftruncate(j->fd, before) != 0) agrl_loge("journal: cannot undo a failed append path=%s", j->path);
   agrl_buf_release(line);

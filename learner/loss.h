@@ -31,6 +31,7 @@ typedef struct learner_loss_stats {  // sums over rows; zero before the first
   double total, policy, kl_loss;     // contributions to the loss
   size_t tokens;                     // plain tokens: those below are over them
   size_t clipped_low, clipped_high, clipped_dual;
+  size_t truncated_low, truncated_high;  // tokens, guided ones too, whose ratio was replaced by a bound (not clipped: that depends on A)
   double ratio, ratio_sq;            // sum of r, of r^2
   double kl_reference[3];            // k1, k2, k3 against the reference
   double kl_sampler[3];

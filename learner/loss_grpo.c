@@ -88,6 +88,8 @@ static void grpo_row(const learner_loss_params *p, const learner_loss_row *row, 
   for (size_t t = 0; t < row->n; t++) {
     bool inside;
     double logp = row->logp[t], r = learner_ratio(logp, row->old[t], &inside);
+    if (!inside && logp < row->old[t]) st->truncated_low++;
+    if (logp > row->old[t] && (!inside || (row->guided && p->guided_loss == AGRL_GUIDED_TIS && r > TIS_BOUND))) st->truncated_high++;
     surrogate s = row->guided ? guided(p, logp, r, inside, row->advantage) : clipped(p, r, inside, row->advantage, st);
     double slope = -s.slope;
     policy -= s.value;

@@ -3,6 +3,7 @@
 // that asks for a snapshot no longer kept learns the newest version and starts over.
 #include "learner/publish.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "common/base/bug.h"
@@ -124,6 +125,14 @@ void learner_publisher_model(learner_publisher *p, char *config_json, char *toke
   free(p->tokenizer_path);
   p->config_json = config_json;
   p->tokenizer_path = tokenizer_path;
+}
+
+double learner_publish_changed_ratio(const agrl_weights *before, const agrl_weights *now) {
+  if (before == NULL) return NAN;
+  const uint16_t *a = agrl_weights_block(before), *b = agrl_weights_block(now);
+  size_t n = agrl_weights_layout(now)->n_elements, changed = 0;
+  for (size_t i = 0; i < n; i++) changed += a[i] != b[i];
+  return (double)changed / (double)n;
 }
 
 void learner_publisher_set(learner_publisher *p, agrl_weights *w, const char *phase) {

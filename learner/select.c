@@ -78,6 +78,13 @@ static size_t select_group(const learner_core *c, const agrl_group *g, const dou
   return n;
 }
 
+static void count_solved(double accuracy, learner_step_stats *st) {
+  if (!isfinite(accuracy)) return;
+  if (accuracy >= 1.0) st->solved_all++;
+  else if (accuracy <= 0.0) st->solved_none++;
+  else st->solved_some++;
+}
+
 size_t learner_select(const learner_core *c, const agrl_group *groups, size_t n, learner_row **rows, learner_step_stats *st) {
   size_t members = 0, widest = 0, kept = 0;
   for (size_t g = 0; g < n; g++) {
@@ -93,6 +100,7 @@ size_t learner_select(const learner_core *c, const agrl_group *groups, size_t n,
     bool spread = learner_advantages(&groups[g], c->config->grpo.advantage_clamp, advantage, &mu, &sigma);
     for (size_t i = 0; i < groups[g].n; i++) describe_member(&groups[g].members[i], &b, st);
     if (isfinite(sigma)) add(&b.group_std, sigma);
+    count_solved(groups[g].plain_accuracy, st);
     if (isfinite(groups[g].plain_accuracy)) add(&b.accuracy, groups[g].plain_accuracy);
     if (groups[g].level > 0) st->guided_groups++;
     if (!spread) st->zero_groups++;

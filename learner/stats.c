@@ -11,7 +11,8 @@
 
 static const char *const outcomes[] = {"trained", "zero_std", "stale", "filtered", "error", NULL};
 enum { OUT_TRAINED, OUT_ZERO, OUT_STALE, OUT_FILTERED, OUT_ERROR };
-static const char *const components[] = {"policy", "kl", "sft", "total", NULL};
+static const char *const components[] = {"policy", "kl", "entropy", "sft", "total", NULL};
+enum { LOSS_POLICY, LOSS_KL, LOSS_ENTROPY, LOSS_SFT, LOSS_TOTAL };  // entropy: NaN, no objective here has such a term
 static const char *const nonfinite_at[] = {"sft", "rl", NULL};
 static const char *const estimators[] = {"k1", "k2", "k3", NULL};
 static const char *const against[] = {"reference", "sampler", NULL};
@@ -20,6 +21,8 @@ static const char *const phases[] = {"wait_batch", "load", "forward", "backward"
 static const char *const kinds[] = {"full", "delta", NULL};
 static const char *const dirs[] = {"sent", "received", NULL};
 static const char *const exact[] = {"yes", "no", NULL};
+static const char *const solved_kinds[] = {"all", "none", "some", NULL};
+static const char *const sides[] = {"low", "high", NULL};
 static const char *const guided_of[] = {"groups", "members", NULL};
 static const double ratio_bounds[] = {0.1, 0.5, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 2.0, 10.0};
 static const double diff_bounds[] = {1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0};
@@ -60,13 +63,14 @@ static void register_training(learner_metrics *m) {
   m->tokens = plain(p++, AGRL_COUNTER, "agrl_learner_tokens_total", "Tokens trained on, prompts included");
   m->sequences = plain(p++, AGRL_COUNTER, "agrl_learner_sequences_total", "Sequences trained on");
   m->groups = labelled(p++, AGRL_COUNTER, "agrl_learner_groups_total", "Groups received, by what became of them", "outcome", outcomes);
-  m->loss = labelled(p++, AGRL_GAUGE, "agrl_learner_loss", "Loss of the last step", "component", components);
+  m->loss = labelled(p++, AGRL_GAUGE, "agrl_learner_loss", "Loss of the last step by term; NaN: the objective has no such term", "component", components);
   m->lr = plain(p++, AGRL_GAUGE, "agrl_learner_learning_rate", "Learning rate of the last step");
   m->grad_norm = plain(p++, AGRL_GAUGE, "agrl_learner_grad_norm", "Gradient norm of the last step before clipping");
   m->clipped = plain(p++, AGRL_COUNTER, "agrl_learner_grad_clipped_total", "Steps whose gradient was clipped");
   m->nonfinite = labelled(p++, AGRL_COUNTER, "agrl_learner_nonfinite_total", "Steps skipped because loss or gradient was not finite", "where", nonfinite_at);
   m->tps = plain(p++, AGRL_GAUGE, "agrl_learner_tokens_per_second", "Tokens a second of the last step");
   m->idle = plain(p++, AGRL_GAUGE, "agrl_learner_idle_ratio", "Share of the last step's wall time spent waiting for a batch");
+  m->flops = plain(p++, AGRL_GAUGE, "agrl_learner_flops_utilization_ratio", "Always NaN on a CPU: the peak rate of its cores is not known; agrl_learner_tokens_per_second says how fast it is");
   m->phase = histogram(p++, "agrl_learner_phase_seconds", "Time per phase of a step", "phase", phases, agrl_buckets_seconds, agrl_buckets_seconds_n);
 }
 
@@ -79,10 +83,12 @@ static void register_policy(learner_metrics *m) {
   m->clip_ratio = labelled(p++, AGRL_GAUGE, "agrl_learner_clip_ratio", "Share of plain tokens clipped", "bound", bounds);
   m->ratio = histogram(p++, "agrl_learner_importance_ratio", "Policy over sampler, geometric mean per row", NULL, NULL, ratio_bounds, N_OF(ratio_bounds));
   m->ess = plain(p++, AGRL_GAUGE, "agrl_learner_importance_ess_ratio", "Effective sample size of plain tokens over their number");
+  m->truncated = labelled(p++, AGRL_GAUGE, "agrl_learner_importance_truncated_ratio", "Share of tokens whose importance ratio was replaced by a bound (exponent of 20; 2 with guided_loss tis)", "side", sides);
   m->logprob_diff = histogram(p++, "agrl_learner_logprob_abs_diff", "Largest difference of trainer and sampler log-prob per row, at equal version", NULL, NULL, diff_bounds, N_OF(diff_bounds));
   m->logprob_mismatch = plain(p++, AGRL_COUNTER, "agrl_learner_logprob_mismatch_total", "Rows with a difference above 0.1 nats at equal version");
   m->advantage = histogram(p++, "agrl_learner_advantage", "Advantage per trained row", NULL, NULL, advantage_bounds, N_OF(advantage_bounds));
   m->zero_std = plain(p++, AGRL_GAUGE, "agrl_learner_zero_std_group_ratio", "Share of the last batch's groups without spread");
+  m->solved = labelled(p++, AGRL_GAUGE, "agrl_learner_group_solved_ratio", "Share of the last batch's groups whose plain members were all, none or some right", "kind", solved_kinds);
   m->staleness = histogram(p++, "agrl_learner_staleness_versions", "Versions between sampling and training, mean per row", NULL, NULL, agrl_buckets_small, agrl_buckets_small_n);
   m->span = histogram(p++, "agrl_learner_version_span", "Versions within one row", NULL, NULL, agrl_buckets_small, agrl_buckets_small_n);
   m->reward = plain(p++, AGRL_GAUGE, "agrl_learner_reward_mean", "Mean reward of the last batch");
@@ -94,6 +100,7 @@ static void register_files(learner_metrics *m) {
   static agrl_metric_desc d[12];
   agrl_metric_desc *p = d;
   m->publish_s = histogram(p++, "agrl_weights_publish_seconds", "Time to hash, snapshot and announce a version", NULL, NULL, agrl_buckets_seconds, agrl_buckets_seconds_n);
+  m->changed = plain(p++, AGRL_GAUGE, "agrl_weights_changed_ratio", "Share of the bf16 words that differ from the version published before");
   m->bytes = crossed(p++, AGRL_COUNTER, "agrl_weights_bytes_total", "Bytes of weights moved", "kind", kinds, "dir", dirs);
   m->ckpt_time = plain(p++, AGRL_GAUGE, "agrl_checkpoint_last_success_timestamp_seconds", "Unix time of the newest checkpoint");
   m->ckpt_s = histogram(p++, "agrl_checkpoint_seconds", "Time to write a checkpoint", NULL, NULL, agrl_buckets_seconds, agrl_buckets_seconds_n);
@@ -128,14 +135,18 @@ void learner_metrics_sft(learner_metrics *m, const learner_sft_stats *st) {
   agrl_metric_set(m->last_step, 0, wall_seconds());
   agrl_metric_add(m->tokens, 0, (double)st->tokens);
   agrl_metric_add(m->sequences, 0, (double)st->sequences);
-  agrl_metric_set(m->loss, 2, st->loss);
-  agrl_metric_set(m->loss, 3, st->loss);
+  agrl_metric_set(m->loss, LOSS_SFT, st->loss);
+  agrl_metric_set(m->loss, LOSS_TOTAL, st->loss);
   agrl_metric_set(m->lr, 0, st->learning_rate);
   agrl_metric_set(m->grad_norm, 0, st->grad_norm);
   agrl_metric_set(m->tps, 0, st->tokens_per_second);
   agrl_metric_observe(m->phase, LEARNER_PHASE_STEP, st->step_seconds);
   if (!isfinite(st->loss) || !isfinite(st->grad_norm)) agrl_metric_add(m->nonfinite, 0, 1);
 }
+
+static double all_tokens(const learner_loss_stats *l) { return (double)(l->tokens + l->guided_tokens); }
+
+static double solved_of(const learner_step_stats *st) { return (double)(st->solved_all + st->solved_none + st->solved_some); }
 
 static void set_policy(learner_metrics *m, const learner_step_stats *st) {
   const learner_loss_stats *l = &st->loss;
@@ -149,6 +160,8 @@ static void set_policy(learner_metrics *m, const learner_step_stats *st) {
   agrl_metric_set(m->clip_ratio, 0, ratio((double)l->clipped_low, n));
   agrl_metric_set(m->clip_ratio, 1, ratio((double)l->clipped_high, n));
   agrl_metric_set(m->clip_ratio, 2, ratio((double)l->clipped_dual, n));
+  agrl_metric_set(m->truncated, 0, ratio((double)l->truncated_low, all_tokens(l)));
+  agrl_metric_set(m->truncated, 1, ratio((double)l->truncated_high, all_tokens(l)));
   agrl_metric_set(m->ess, 0, ratio(l->ratio * l->ratio, n * l->ratio_sq));
   for (size_t i = 0; i < st->n_rows; i++) {
     const learner_row_stats *r = &st->rows[i];
@@ -169,6 +182,9 @@ static void set_groups(learner_metrics *m, const learner_step_stats *st) {
   agrl_metric_add(m->groups, OUT_ZERO, (double)st->zero_groups);
   agrl_metric_add(m->groups, OUT_FILTERED, (double)filtered);
   agrl_metric_set(m->zero_std, 0, ratio((double)st->zero_groups, (double)st->groups));
+  agrl_metric_set(m->solved, 0, ratio((double)st->solved_all, solved_of(st)));
+  agrl_metric_set(m->solved, 1, ratio((double)st->solved_none, solved_of(st)));
+  agrl_metric_set(m->solved, 2, ratio((double)st->solved_some, solved_of(st)));
   agrl_metric_set(m->guided, 0, ratio((double)st->guided_groups, (double)st->groups));
   agrl_metric_set(m->guided, 1, ratio((double)st->guided_members, (double)st->members));
   agrl_metric_set(m->reward, 0, st->reward_mean);
@@ -182,10 +198,10 @@ void learner_metrics_step(learner_metrics *m, const learner_step_stats *st) {
   agrl_metric_set(m->last_step, 0, wall_seconds());
   agrl_metric_add(m->tokens, 0, (double)st->tokens);
   agrl_metric_add(m->sequences, 0, (double)st->sequences);
-  agrl_metric_set(m->loss, 0, st->loss.policy);
-  agrl_metric_set(m->loss, 1, st->loss.kl_loss);
-  agrl_metric_set(m->loss, 2, st->sft_loss);
-  agrl_metric_set(m->loss, 3, st->loss.total);
+  agrl_metric_set(m->loss, LOSS_POLICY, st->loss.policy);
+  agrl_metric_set(m->loss, LOSS_KL, st->loss.kl_loss);
+  agrl_metric_set(m->loss, LOSS_SFT, st->sft_loss);
+  agrl_metric_set(m->loss, LOSS_TOTAL, st->loss.total);
   agrl_metric_set(m->lr, 0, st->learning_rate);
   agrl_metric_set(m->grad_norm, 0, st->grad_norm);
   if (st->clipped) agrl_metric_add(m->clipped, 0, 1);
@@ -241,6 +257,8 @@ static void line_policy(agrl_jw *w, const learner_step_stats *st) {
   agrl_jw_kf64(w, "clip_ratio_dual", ratio((double)l->clipped_dual, n));
   agrl_jw_kf64(w, "importance_ratio_mean", ratio(l->ratio, n));
   agrl_jw_kf64(w, "importance_ess_ratio", ratio(l->ratio * l->ratio, n * l->ratio_sq));
+  agrl_jw_kf64(w, "importance_truncated_low", ratio((double)l->truncated_low, all_tokens(l)));
+  agrl_jw_kf64(w, "importance_truncated_high", ratio((double)l->truncated_high, all_tokens(l)));
   agrl_jw_kf64(w, "guided_importance_ratio_mean", ratio(l->guided_ratio, (double)l->guided_tokens));
   agrl_jw_kf64(w, "guide_gamma", st->guide_gamma);
   agrl_jw_kf64(w, "logprob_abs_diff_mean", st->logprob_diff_mean);
@@ -259,6 +277,9 @@ static void line_batch(agrl_jw *w, const learner_step_stats *st) {
   agrl_jw_kf64(w, "guided_ratio", ratio((double)st->guided_groups, (double)st->groups));
   agrl_jw_kf64(w, "guided_member_ratio", ratio((double)st->guided_members, (double)st->members));
   agrl_jw_kf64(w, "zero_std_ratio", ratio((double)st->zero_groups, (double)st->groups));
+  agrl_jw_kf64(w, "solved_all_ratio", ratio((double)st->solved_all, solved_of(st)));
+  agrl_jw_kf64(w, "solved_none_ratio", ratio((double)st->solved_none, solved_of(st)));
+  agrl_jw_kf64(w, "solved_some_ratio", ratio((double)st->solved_some, solved_of(st)));
   agrl_jw_kf64(w, "completion_mean", st->completion_mean);
   agrl_jw_ku64(w, "groups", st->groups);
   agrl_jw_ku64(w, "groups_trained", st->trained_groups);

@@ -27,6 +27,7 @@ typedef struct learner_step_stats {
   uint64_t version;  // reached
   int64_t step, steps;
   size_t groups, trained_groups, zero_groups, guided_groups;
+  size_t solved_all, solved_none, solved_some;  // groups by the accuracy of their plain members; those without one are in none
   size_t members, guided_members, missing_members, dropped_guided, dropped_bad, sequences, tokens;
   double reward_mean, reward_plain_mean, reward_std, accuracy, format_rate, rule_rate, completion_mean;
   double staleness_mean, staleness_max, logprob_diff_mean, logprob_diff_max;
@@ -44,9 +45,9 @@ const char *learner_step_outcome(const learner_step_stats *st);  // "trained", "
 
 typedef struct learner_metrics {
   agrl_metric *step, *version, *epoch, *last_step, *tokens, *sequences, *groups, *loss, *lr, *grad_norm, *clipped, *nonfinite;
-  agrl_metric *kl, *entropy, *kl_entropy, *clip_ratio, *ratio, *ess, *logprob_diff, *logprob_mismatch, *advantage, *zero_std;
-  agrl_metric *staleness, *span, *phase, *idle, *tps, *reward, *accuracy, *guided;
-  agrl_metric *publish_s, *bytes, *ckpt_time, *ckpt_s, *ckpt_failures, *ckpt_free, *resume, *torn, *sft_step;
+  agrl_metric *kl, *entropy, *kl_entropy, *clip_ratio, *ratio, *ess, *logprob_diff, *logprob_mismatch, *advantage, *zero_std, *solved, *truncated;
+  agrl_metric *staleness, *span, *phase, *idle, *tps, *flops, *reward, *accuracy, *guided;
+  agrl_metric *publish_s, *changed, *bytes, *ckpt_time, *ckpt_s, *ckpt_failures, *ckpt_free, *resume, *torn, *sft_step;
 } learner_metrics;
 
 enum { LEARNER_PHASE_WAIT, LEARNER_PHASE_LOAD, LEARNER_PHASE_FORWARD, LEARNER_PHASE_BACKWARD, LEARNER_PHASE_OPTIM,

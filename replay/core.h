@@ -41,7 +41,7 @@ typedef struct replay_actor {
 
 typedef struct replay_counts {   // since start, for metrics
   uint64_t inserts, duplicates, unwanted, bad, missing_guided;
-  uint64_t reissues_lease, reissues_restart;
+  uint64_t reissues_lease, reissues_restart;  // groups, once per time
   uint64_t removals[REPLAY_CAUSE_N], purged;
   uint64_t guided_groups, plain_groups, climbs[REPLAY_MAX_LEVELS + 1], solved[REPLAY_MAX_LEVELS + 1], last_calls;
   uint64_t ready, leased, trained, double_trained, returned;

@@ -60,7 +60,7 @@ replay_metrics *replay_metrics_new(void) {
   m->groups = GAUGE("agrl_replay_groups", "Groups by state; trained and retired over the run", .label = "state", .values = states);
   m->ladder = COUNTER("agrl_replay_ladder_total", "Ladder levels tried and solved", .label = "level", .values = levels, .label2 = "stage", .values2 = stages);
   m->formed = COUNTER("agrl_replay_ready_total", "Groups made ready, with or without guided members", .label = "kind", .values = kinds);
-  m->reissues = COUNTER("agrl_replay_reissues_total", "Members given out again", .label = "cause", .values = lease_causes);
+  m->reissues = COUNTER("agrl_actor_reissued_groups_total", "Groups with members given out again: a lease ran out, or an actor or replay was started again", .label = "cause", .values = lease_causes);
   m->accuracy = HISTOGRAM("agrl_replay_group_accuracy_ratio", "Mean accuracy of plain rollouts, of served groups", accuracy_bounds, N_OF(accuracy_bounds));
   m->version = GAUGE("agrl_replay_policy_version", "Step of the newest weights the learner told of", .label = NULL);
   m->returned = COUNTER("agrl_replay_returned_total", "Groups taken back from the learner untrained", .label = NULL);

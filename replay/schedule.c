@@ -35,13 +35,14 @@ size_t replay_schedule_expire(replay_core *c, uint64_t now_ns) {
   size_t n = 0;
   for (size_t i = 0; i < c->n_groups; i++) {
     replay_group *g = c->groups[i];
+    size_t before = n;
     for (size_t k = 0; k < g->n_members; k++)
       if (g->members[k].state == REPLAY_MEMBER_OUT && g->members[k].lease_end_ns <= now_ns) {
         want_again(&g->members[k]);
         n++;
       }
+    c->counts.reissues_lease += n > before;
   }
-  c->counts.reissues_lease += n;
   return n;
 }
 
@@ -50,11 +51,13 @@ size_t replay_schedule_expire(replay_core *c, uint64_t now_ns) {
 static void free_leases(replay_core *c, uint32_t actor) {
   for (size_t i = 0; i < c->n_groups; i++) {
     replay_group *g = c->groups[i];
+    bool again = false;
     for (size_t k = 0; k < g->n_members; k++)
       if (g->members[k].state == REPLAY_MEMBER_OUT && g->members[k].actor == actor) {
         want_again(&g->members[k]);
-        c->counts.reissues_restart++;
+        again = true;
       }
+    c->counts.reissues_restart += again;
   }
 }
 

@@ -19,7 +19,7 @@ static agrl_rc fail_errno(agrl_error *err, const char *path, const char *what) {
   agrl_rc rc = AGRL_EIO;
   if (e == ENOENT || e == ENOTDIR) rc = AGRL_ENOENT;
   else if (e == EACCES || e == EPERM || e == EROFS) rc = AGRL_EPERM;
-  else if (e == ENOSPC || e == EDQUOT) rc = AGRL_EFULL;
+  else if (e == ENOSPC || e == EDQUOT || e == EFBIG) rc = AGRL_EFULL;
   else if (e == EEXIST) rc = AGRL_EEXIST;
   return agrl_fail(err, rc, "%s: %s: %s", path, what, strerror(e));
 }

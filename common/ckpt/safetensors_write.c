@@ -76,6 +76,7 @@ agrl_rc agrl_st_write(const char *path, const agrl_layout *l, const float *block
   }
   free(half);
   agrl_buf_release(&header);
-  if (!ok) return agrl_fail(err, e == ENOSPC || e == EDQUOT ? AGRL_EFULL : AGRL_EIO, "%s: write: %s", path, strerror(e));
+  const bool full = e == ENOSPC || e == EDQUOT || e == EFBIG;
+  if (!ok) return agrl_fail(err, full ? AGRL_EFULL : AGRL_EIO, "%s: write: %s", path, strerror(e));
   return AGRL_OK;
 }

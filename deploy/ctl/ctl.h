@@ -47,12 +47,15 @@ const char *ctl_kv(const agrl_msg_status *s, const char *key);  // NULL when abs
 
 // A program of this project: beside agrlctl's own binary, else in $PATH. Caller frees; NULL when there is none.
 char *ctl_program(const char *name);
+// Where data.rules is not set: rules.yaml beside the configuration file, if there is one.
+agrl_rc ctl_default_rules(agrl_config *c, const char *config_path, agrl_error *err);
 // Pid of the supervisor that holds the run directory's lock, 0: none.
 int ctl_supervisor_pid(const char *run_dir);
 // The effective configuration written to path.
 agrl_rc ctl_config_write(const agrl_config *c, const char *path, agrl_error *err);
 // Runs agrl-eval on every split of data.eval for one checkpoint; label names the result files. Returns the exit code.
 int ctl_eval_run(const agrl_config *c, const char *checkpoint, const char *label, const char *limit);
+char *ctl_eval_split(const char *path);  // "data/eval_natural.jsonl" -> "eval_natural"; caller frees
 int ctl_report_run(const agrl_config *c, bool quiet);
 
 #endif

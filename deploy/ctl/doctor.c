@@ -140,7 +140,7 @@ static void check_sockets(const ctl_job *job, bool running) {
 static void check_rules(const agrl_config *c) {
   agrl_error err = {0};
   if (!*c->data.rules) {
-    tell(NOTE, "rules", "data.rules is not set; give agrlctl up --rules FILE");
+    tell(NOTE, "rules", "data.rules is not set; give agrlctl up --rules FILE, or put rules.yaml beside the configuration file");
     return;
   }
   agrl_rules_report rep;

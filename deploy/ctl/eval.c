@@ -36,8 +36,7 @@ static int spawn_wait(char **argv) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-// "data/eval_natural.jsonl" -> "eval_natural".
-static char *split_name(const char *path) {
+char *ctl_eval_split(const char *path) {
   char *copy = agrl_xstrdup(path), *name = agrl_xstrdup(basename(copy)), *dot = strrchr(name, '.');
   free(copy);
   if (dot && dot != name) *dot = 0;
@@ -46,7 +45,7 @@ static char *split_name(const char *path) {
 
 static int eval_one(const agrl_config *c, const char *program, const char *checkpoint, const char *file,
                     const char *label, const char *limit) {
-  char *split = split_name(file);
+  char *split = ctl_eval_split(file);
   // eval.jsonl -> eval-LABEL.json, eval_natural.jsonl -> eval-natural-LABEL.json
   bool named = strcmp(split, "eval") != 0;
   const char *part = !strncmp(split, "eval", 4) && (split[4] == '-' || split[4] == '_') ? split + 5 : split;
@@ -110,7 +109,7 @@ static int run(int argc, char **argv) {
   char *dir = strchr(checkpoint, '/') ? agrl_xstrdup(checkpoint) : agrl_xasprintf("%s/checkpoints/%s",
       job.config.run.dir, checkpoint);
   if (!rc && !agrl_file_exists(dir)) rc = agrl_fail(&err, AGRL_ENOENT, "no checkpoint %s", dir);
-  char *name = split_name(checkpoint);
+  char *name = ctl_eval_split(checkpoint);
   int code = rc ? ctl_fail(&err) : ctl_eval_run(&job.config, dir, label ? label : name, limit);
   free(name);
   free(dir);

@@ -25,6 +25,7 @@ agrl_rc ctl_job_open(ctl_job *job, const char *config_path, const char *run_dir,
     job->found = !rc;
   } else {
     rc = agrl_config_load(config_path, &job->config, err);
+    if (!rc) rc = ctl_default_rules(&job->config, config_path, err);
     if (!rc && run_dir) rc = agrl_config_set(&job->config, "run.dir", run_dir, err);
     char *in_dir = rc ? NULL : agrl_path_join(job->config.run.dir, "agrl.yaml");
     if (in_dir && agrl_file_exists(in_dir)) {  // what really runs there
@@ -122,6 +123,15 @@ char *ctl_program(const char *name) {
     list += len + (list[len] == ':');
   }
   return NULL;
+}
+
+agrl_rc ctl_default_rules(agrl_config *c, const char *config_path, agrl_error *err) {
+  if (*c->data.rules || !config_path) return AGRL_OK;
+  char *dir = agrl_path_dir(config_path), *path = agrl_path_join(dir, "rules.yaml");
+  agrl_rc rc = agrl_file_exists(path) ? agrl_config_set(c, "data.rules", path, err) : AGRL_OK;
+  free(path);
+  free(dir);
+  return rc;
 }
 
 int ctl_supervisor_pid(const char *run_dir) {

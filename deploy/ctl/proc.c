@@ -81,6 +81,7 @@ agrl_rc ctl_proc_start(ctl_proc *p, const char *program, const char *config_path
     p->ever = true;
     p->pid = pid;
     p->started_ns = now_ns;
+    p->ready = p->was_ready = false;
     p->state = CTL_PROC_RUNNING;
   } else {
     back_off(p, now_ns);

@@ -24,6 +24,7 @@ typedef struct ctl_proc {
   unsigned restarts;      // after the first start
   unsigned hard_failures; // in a row: exits for configuration or data within moments of the start
   bool ever;
+  bool ready, was_ready;  // of this start, as /readyz said last and ever; known of actors only
   int exit_code;          // of the last exit; 128 + signal when killed; -1: never exited
 } ctl_proc;
 

@@ -94,8 +94,10 @@ static void reap(ctl_super *s) {
 
 static void start_one(ctl_super *s, ctl_proc *p) {
   agrl_error err = {0};
+  unsigned before = p->restarts;
   if (ctl_proc_start(p, s->programs[p->kind], s->config_path, s->logs, agrl_mono_ns(), &err))
     ctl_view_say(&s->view, "%s", err.msg);
+  if (p->restarts > before) ctl_metrics_restarted(&s->metrics, p->kind);
 }
 
 static void start_due(ctl_super *s) {
@@ -144,6 +146,7 @@ static void reap_evaluation(ctl_super *s) {
   if (s->eval_pid <= 0 || waitpid(s->eval_pid, &status, WNOHANG) != s->eval_pid) return;
   s->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   s->eval_pid = 0;
+  ctl_metrics_evaluations(&s->metrics);
   uv_stop(&s->loop);
 }
 
@@ -186,16 +189,6 @@ agrl_rc ctl_super_scale(ctl_super *s, uint64_t actors, agrl_error *err) {
   return AGRL_OK;
 }
 
-static void update_metrics(ctl_super *s) {
-  size_t running, wanted;
-  unsigned restarts;
-  ctl_super_count(s, &running, &wanted, &restarts);
-  agrl_metric_set(s->m_actors, 0, (double)running);
-  agrl_metric_set(s->m_actors, 1, (double)(wanted - running));
-  double seen = agrl_metric_get(s->m_restarts, 0);
-  if (restarts > seen) agrl_metric_add(s->m_restarts, 0, restarts - seen);
-}
-
 static void on_tick(uv_timer_t *t) {
   ctl_super *s = t->data;
   reap(s);
@@ -204,7 +197,9 @@ static void on_tick(uv_timer_t *t) {
   else if (s->stage < N_STAGES) advance_stop(s);
   ctl_super_count(s, &s->view.actors_running, &s->view.actors_wanted, &s->view.restarts);
   s->view.stopping = s->stage >= 0;
-  update_metrics(s);
+  ctl_watch_tick(&s->watch);
+  ctl_metrics_states(&s->metrics, s->procs, s->n);
+  ctl_metrics_evaluations(&s->metrics);
   ctl_view_draw(&s->view, false);
 }
 
@@ -231,18 +226,6 @@ static void watch_signal(ctl_super *s, uv_signal_t *h, int signum) {
   uv_signal_init(&s->loop, h);
   h->data = s;
   uv_signal_start(h, on_signal, signum);
-}
-
-static void register_metrics(ctl_super *s) {
-  static const char *const states[] = {"serving", "dead", NULL};
-  static const agrl_metric_desc actors = {.name = "agrl_actors",
-                                          .help = "Actor processes by state, as the supervisor sees them.",
-                                          .type = AGRL_GAUGE, .label = "state", .values = states};
-  static const agrl_metric_desc restarts = {.name = "agrl_supervisor_restarts_total",
-                                            .help = "Processes started again after an exit.",
-                                            .type = AGRL_COUNTER};
-  s->m_actors = agrl_metric_register(&actors);
-  s->m_restarts = agrl_metric_register(&restarts);
 }
 
 static agrl_rc find_programs(ctl_super *s, agrl_error *err) {
@@ -272,6 +255,7 @@ static agrl_rc open_loop(ctl_super *s, agrl_error *err) {
   watch_signal(s, &s->sig_term, SIGTERM);
   watch_signal(s, &s->sig_child, SIGCHLD);
   watch_signal(s, &s->sig_hup, SIGHUP);
+  ctl_watch_init(&s->watch, &s->loop, s->config->obs.http_host, (int)s->config->obs.http_port, s->procs, &s->n);
   uv_timer_init(&s->loop, &s->tick);
   s->tick.data = s;
   uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS);
@@ -284,6 +268,7 @@ static void close_handle(uv_handle_t *h, void *arg) {
 
 static void close_loop(ctl_super *s) {
   if (!s->loop_open) return;
+  ctl_watch_stop(&s->watch);
   if (s->http) agrl_http_stop(s->http);
   if (s->net) agrl_net_close(s->net);
   uv_run(&s->loop, UV_RUN_NOWAIT);
@@ -304,7 +289,7 @@ ctl_end ctl_super_run(ctl_super *s, const agrl_config *config, const char *confi
   if (!rc) rc = agrl_file_mkdirs(s->logs, err);
   if (!rc) rc = agrl_file_mkdirs(socks, err);
   free(socks);
-  if (!rc) register_metrics(s);
+  if (!rc) ctl_metrics_register(&s->metrics, config);
   if (!rc) rc = open_loop(s, err);
   if (rc) {
     s->exit_code = agrl_rc_exit(rc);
@@ -323,6 +308,7 @@ ctl_end ctl_super_run(ctl_super *s, const agrl_config *config, const char *confi
 
 void ctl_super_release(ctl_super *s) {
   close_loop(s);
+  ctl_metrics_release(&s->metrics);
   ctl_view_release(&s->view);
   for (int k = 0; k < CTL_KIND_N; k++) free(s->programs[k]);
   free(s->config_path);

@@ -6,10 +6,11 @@
 
 #include "common/net/net.h"
 #include "common/obs/http.h"
-#include "common/obs/metric.h"
 #include "deploy/ctl/ctl.h"
+#include "deploy/ctl/metrics.h"
 #include "deploy/ctl/proc.h"
 #include "deploy/ctl/view.h"
+#include "deploy/ctl/watch.h"
 
 #define CTL_MAX_PROCS 1028
 
@@ -40,7 +41,8 @@ typedef struct ctl_super {
   uv_signal_t sig_int, sig_term, sig_child, sig_hup;
   uv_timer_t tick;
   bool loop_open;
-  agrl_metric *m_actors, *m_up, *m_restarts;
+  ctl_metrics metrics;
+  ctl_watch watch;
 } ctl_super;
 
 // Runs the job to its end, evaluation and report included when asked for. Returns how it ended; *s holds the exit code

@@ -24,7 +24,7 @@ static const char usage[] =
     "  --config FILE    configuration (default: agrl.yaml of the run directory, else the built-in defaults)\n"
     "  --data FILE      training rows (data.train)\n"
     "  --eval FILE      held-out rows (data.eval); may be given more than once\n"
-    "  --rules FILE     rule file (data.rules)\n"
+    "  --rules FILE     rule file (data.rules; where neither is given, rules.yaml beside the configuration file)\n"
     "  --run-dir DIR    run directory (run.dir)\n"
     "  --actors N       actors to start (actor.count)\n"
     "  --set KEY=VALUE  any configuration key; may be given more than once\n"
@@ -108,13 +108,14 @@ static agrl_rc effective(up *u, const sets *s, agrl_error *err) {
   char *own = u->run_dir ? agrl_path_join(u->run_dir, "agrl.yaml") : NULL;
   const char *from = u->config_path ? u->config_path : own && agrl_file_exists(own) ? own : NULL;
   agrl_rc rc = agrl_config_load(from, &u->config, err);
-  free(own);
-  if (rc) return rc;
   for (size_t i = 0; i < s->n && !rc; i++) rc = agrl_config_set(&u->config, s->key[i], s->value[i], err);
+  if (!rc) rc = ctl_default_rules(&u->config, from, err);
   if (!rc && !*u->config.data.train)
     rc = agrl_fail(err, AGRL_ECONFIG, "no training rows: give --data FILE or set data.train");
   if (!rc && !*u->config.data.rules)
-    rc = agrl_fail(err, AGRL_ECONFIG, "no rule file: give --rules FILE or set data.rules");
+    rc = agrl_fail(err, AGRL_ECONFIG, "no rule file: give --rules FILE, set data.rules, or put rules.yaml beside %s",
+                   from ? from : "the configuration file");
+  free(own);
   if (!rc) rc = agrl_file_mkdirs(u->config.run.dir, err);
   if (!rc) rc = absolute(&u->config, "run.dir", u->config.run.dir, err);
   if (!rc) rc = absolute(&u->config, "data.train", u->config.data.train, err);

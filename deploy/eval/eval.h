@@ -48,7 +48,7 @@ typedef struct eval_options {
   const char *rules;
   size_t limit;            // rows; 0: all
   unsigned threads;
-  size_t slots, max_new;
+  size_t slots, context, max_new;  // context: longest prompt and trace together
   bool progress;           // on a terminal: rate and time left on stderr
 } eval_options;
 

@@ -142,7 +142,7 @@ static agrl_rc with_engine(run *r, const eval_options *o, const agrl_task_text *
   agrl_pool *pool = agrl_pool_new(o->threads);
   actor_engine_hooks hooks = {on_first_logits, on_finished, on_job_done, r};
   actor_engine *e = NULL;
-  agrl_rc rc = actor_engine_new(l, pool, o->slots, o->max_new, &hooks, &e, err);
+  agrl_rc rc = actor_engine_new(l, pool, o->slots, o->context, o->max_new, &hooks, &e, err);
   if (!rc) {
     actor_engine_set_weights(e, w);
     rc = generate_rows(r, o, e, text, l, n, skipped, err);

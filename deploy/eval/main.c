@@ -41,7 +41,7 @@ static bool parse(int argc, char **argv, eval_job *c) {
 }
 
 int main(int argc, char **argv) {
-  eval_job c = {.eval = {.threads = 2, .slots = 64, .max_new = 96, .progress = true}, .split = "eval"};
+  eval_job c = {.eval = {.threads = 2, .slots = 64, .context = 2048, .max_new = 96, .progress = true}, .split = "eval"};
   if (!parse(argc, argv, &c)) {
     fputs(usage, stderr);
     return agrl_rc_exit(AGRL_EINVAL);

@@ -1,21 +1,34 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The happy path: data -> SFT -> the full loop -> report, with status, metrics and the store looked at while it runs.
+# The happy path: data -> SFT -> the full loop -> report, with every reading command of agrlctl used while it runs.
 . "$(dirname "$0")/lib.sh"
 make_data
-start_job
+start_job --set grpo.versions=60
 wait_for 60 "RL version 2" version_is 2
 agrlctl status --run-dir "$run" -o json | jq -e '.processes | length >= 5' >/dev/null || die "status -o json"
-for p in 1 2 3 10 11; do
+for p in 0 1 2 3 10 11; do
   curl -fsS "http://127.0.0.1:$((port + p))/metrics" >"$work/metrics.txt" || die "no /metrics at +$p"
   promtool check metrics <"$work/metrics.txt" || die "promtool refused /metrics at +$p"
+  sh "$(dirname "$0")/../lint/scraped.sh" <"$work/metrics.txt" || die "metrics at +$p are not as listed"
   curl -fsS "http://127.0.0.1:$((port + p))/healthz" >/dev/null || die "/healthz at +$p"
   curl -fsS "http://127.0.0.1:$((port + p))/readyz" >/dev/null || die "/readyz at +$p"
 done
-agrlctl replay ls --run-dir "$run" | head -3
+agrlctl top --once --run-dir "$run" >"$work/top" || die "top --once"
+grep -q learner "$work/top" || die "top does not show the learner"
+agrlctl doctor --run-dir "$run" >"$work/doctor" || { cat "$work/doctor"; die "doctor finds something wrong with a running job"; }
+agrlctl config check "$run/agrl.yaml" >/dev/null || die "config check refuses the effective configuration"
+agrlctl logs --run-dir "$run" >"$work/logs" || die "logs"
+for name in actor-0 actor-1 learner replay reward; do grep -q " $name " "$work/logs" || die "logs shows nothing of $name"; done
+agrlctl logs learner -n 3 --run-dir "$run" >"$work/logs" || die "logs learner"
+[ "$(wc -l <"$work/logs")" = 3 ] || die "logs -n 3 shows $(wc -l <"$work/logs") lines"
+group=$(agrlctl replay ls --run-dir "$run" --state trained -o json | jq '.groups[0].id')
+agrlctl replay show "$group" --run-dir "$run" >"$work/group" || die "replay show $group"
+grep -q trained "$work/group" || die "replay show does not say that group $group is trained"
+agrlctl replay ls --run-dir "$run" >"$work/groups" || die "replay ls"
+agrlctl status --run-dir "$run" >/dev/null || die "the job was over before all of this was looked at"
 wait_for 120 "end of the job" job_over
-version_is 12 || die "the job ended at version $(version)"
-check_invariants 12
+version_is 60 || die "the job ended at version $(version)"
+check_invariants 60
 for f in report.txt report.svg report.json checkpoints/sft/model.safetensors checkpoints/latest/config.json; do
   [ -s "$run/$f" ] || die "no $f"
 done

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 rounds=25
 make_data
-start_job --set grpo.versions=40 --no-eval
+start_job --set grpo.versions=60 --no-eval
 wait_for 60 "RL version 2" version_is 2
 
 pids() { agrlctl status --run-dir "$run" -o json | jq -c '[.processes[] | [.name, .pid]] | sort'; }
@@ -43,6 +43,6 @@ after=$(pids)
 agrlctl status --run-dir "$run" -o json | jq -e '[.processes[].restarts] | add == 0' >/dev/null || die "something was restarted"
 wait_for 60 "training goes on" version_is $((at + 2))
 wait_for 120 "end of the job" job_over
-version_is 40 || die "the job ended at version $(version)"
-check_invariants 40
+version_is 60 || die "the job ended at version $(version)"
+check_invariants 60
 say ok

@@ -14,12 +14,22 @@ agrlctl scale --run-dir "$run" actors 1
 wait_for 40 "one actor serving" serving 1
 [ "$(proc learner pid)" = "$learner" ] || die "the learner was restarted"
 [ "$(proc learner restarts)" = 0 ] || die "the learner was restarted"
-agrlctl down --run-dir "$run"
-wait_for 30 "stopped" job_over
+
+supervisor=$(cat "$run/supervisor.pid")
+mapfile -t daemons < <(agrlctl status --run-dir "$run" -o json | jq '.processes[].pid | select(. > 0)')
+[ ${#daemons[@]} -ge 4 ] || die "only ${#daemons[@]} processes before the stop"
+kill -INT "$supervisor"  # Ctrl-C
+gone() { ! kill -0 "$1" 2>/dev/null; }
+wait_for 40 "the supervisor ends" gone "$supervisor"
+for pid in "${daemons[@]}"; do gone "$pid" || die "process $pid outlived the supervisor"; done
+grep -q 'stopped cleanly' "$run/logs/supervisor.log" || die "the stop was not clean: $(tail -n 3 "$run/logs/supervisor.log")"
 at=$(version)
 say "stopped at version $at; resuming"
 [ "$at" -lt $versions ] || die "the job was over before it could be stopped"
-start_job --actors 2 --set grpo.versions=$versions --set grpo.groups_per_step=8 --no-eval
+target=$((at + 30))
+start_job --actors 2 --set grpo.versions=$target --set grpo.groups_per_step=8 --no-eval
 wait_for 120 "end of the job" job_over
-check_invariants $versions
+version_is $target || die "the resumed job ended at version $(version)"
+jq -es '[.[] | select(.event == "resumed" and .exact)] | length == 1' "$run/events.jsonl" >/dev/null || die "not resumed from where it stopped"
+check_invariants $target
 say ok

@@ -17,7 +17,8 @@ fresh() {
   put common/base/a.h '#include <stdint.h>\nextern uint64_t agrl_a_timeout_ns;\n'
   put common/conf/config.c '#include "common/base/a.h"\n    INT("run.seed", run.seed, "1", 0, 1, "x"),\n    TIME("run.wait", run.wait_ns, "1s", 0, 1, "x"),\n'
   put replay/m.c '#include <uv.h>\n#include "common/conf/config.h"\n  {"agrl_replay_inserts_total", "x", AGRL_COUNTER},\n{"agrl_actor_up", "x", AGRL_GAUGE},\n'
-  mkdir -p "$tree/deploy/etc"
+  mkdir -p "$tree/deploy/etc" "$tree/tests/lint"
+  printf '# Names.\nagrl_replay_inserts_total counter result\nagrl_actor_up gauge -\nagrl_actor_later_total counter - later\n' >"$tree/tests/lint/metric_names.txt"
   printf 'run:\n  seed: 1\n  wait: 1s\n' >"$tree/deploy/etc/agrl.yaml"
 }
 
@@ -62,6 +63,10 @@ finds metrics replay/n.c '// AGRL_COUNTER\nc = counter("agrl_replay_commits", "x
 finds metrics replay/n.c '{"agrl_replay_commits_total", "x", AGRL_GAUGE}\n' 'is a gauge'
 finds metrics replay/n.c '{"agrl_replay_seconds_spent", "x", AGRL_GAUGE}\n' 'the unit stands last'
 finds metrics replay/n.c '{"agrl_replay_inserts_total", "x", AGRL_GAUGE}\n' 'elsewhere'
+finds metrics replay/n.c '{"agrl_replay_items", "x", AGRL_GAUGE}\n' 'agrl_replay_items: is not listed'
+finds metrics replay/n.c '{"agrl_actor_later_total", "x", AGRL_COUNTER}\n' 'says later'
+finds metrics replay/m.c '{"agrl_actor_up", "x", AGRL_GAUGE},\n' 'agrl_replay_inserts_total: no such metric'
+finds metrics replay/m.c '{"agrl_actor_up", "x",\n AGRL_HISTOGRAM},\n{"agrl_replay_inserts_total", "x", AGRL_COUNTER}\n' 'agrl_actor_up: is a histogram'
 finds units common/conf/config.c '    TIME("run.wait", run.wait, "1s", 0, 1, "x"),\n' 'a duration ends in _ns'
 finds units replay/n.h 'struct x { uint64_t ack_timeout; };\n' 'names no unit'
 finds words actor/b.c '// see /wo''rk/main\n' 'a path of one machine'

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The continuous batching engine on a tiny random model: rollouts do not depend on their batch, every token knows its
-// version, lengths and stops are right, and nothing is lost when jobs outnumber slots.
+// version, lengths and stops are right, nothing is lost when jobs outnumber slots, and a warm engine does not allocate.
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +14,7 @@
 #include "actor/engine.h"
 #include "common/base/mem.h"
 #include "common/tensor/tensor.h"
+#include "tests/lib/count_alloc.h"
 
 enum { JOBS = 12, MEMBERS = 4, MAX_NEW = 24 };
 
@@ -78,7 +79,7 @@ static actor_engine *engine(const agrl_layout *l, agrl_pool *pool, size_t slots,
   actor_engine_hooks hooks = {on_first, on_finished, on_done, log};
   actor_engine *e = NULL;
   agrl_error err = {0};
-  if (actor_engine_new(l, pool, slots, MAX_NEW, &hooks, &e, &err)) fail_msg("%s", err.msg);
+  if (actor_engine_new(l, pool, slots, 48, MAX_NEW, &hooks, &e, &err)) fail_msg("%s", err.msg);
   return e;
 }
 
@@ -123,6 +124,8 @@ static void rollouts_do_not_depend_on_their_batch(void **state) {
     }
   assert_int_equal(together.jobs_done, JOBS);
   assert_int_equal(together.first_logits, JOBS);  // the group's prompt is prefilled once
+  assert_int_equal(actor_engine_get_stats(one).opened, JOBS * MEMBERS);
+  assert_int_equal(actor_engine_get_stats(one).shared, JOBS * (MEMBERS - 1));
   assert_int_equal(actor_engine_get_stats(many).prompt_tokens, actor_engine_get_stats(one).prompt_tokens);
   assert_true(memcmp(alone.r[0][0].tokens, alone.r[0][1].tokens, 8) != 0 || alone.r[0][0].n != alone.r[0][1].n);  // members differ
   (void)eos;
@@ -192,6 +195,50 @@ static void limits_and_leftovers(void **state) {
   agrl_layout_free(l);
 }
 
+// All jobs, at most two queued or open at a time, as a runner does; the weights are swapped every third step.
+static void stream_jobs(actor_engine *e, agrl_weights *const w[2], int *swaps, int *prefills, const log_of *log) {
+  size_t next = 0;
+  int steps = 0;
+  const int before = log->first_logits;
+  while (next < JOBS || actor_engine_load(e) > 0) {
+    while (next < JOBS && actor_engine_load(e) <= MEMBERS) {
+      const actor_job job = job_of(next++);
+      assert_int_equal(actor_engine_submit(e, &job, NULL), AGRL_OK);
+    }
+    actor_engine_step(e);
+    assert_true(++steps < 10000);
+    if (steps % 3 == 0) actor_engine_set_weights(e, w[++*swaps % 2]);
+  }
+  *prefills = log->first_logits - before;
+}
+
+static void warm_steps_do_not_allocate(void **state) {
+  if (!COUNT_ALLOC) skip();
+  agrl_layout *l = tiny();
+  agrl_weights *w[2] = {random_weights(l, 3, AGRL_VERSION(1, 1)), random_weights(l, 4, AGRL_VERSION(1, 2))};
+  agrl_pool *pool = agrl_pool_new(2);
+  static log_of log;
+  memset(&log, 0, sizeof log);
+  actor_engine *e = engine(l, pool, 6, &log);
+  actor_engine_set_weights(e, w[0]);
+  size_t before = atomic_load(&count_alloc_calls);
+  int swaps = 0, prefills = 0;
+  stream_jobs(e, w, &swaps, &prefills, &log);
+  assert_true(atomic_load(&count_alloc_calls) > before);  // the first jobs make what later ones recycle: the counter counts
+  swaps = 0;
+  before = atomic_load(&count_alloc_calls);
+  stream_jobs(e, w, &swaps, &prefills, &log);
+  assert_int_equal(atomic_load(&count_alloc_calls) - before, 0);
+  assert_int_equal(prefills, JOBS);
+  assert_true(swaps > 3);
+  for (size_t g = 0; g < JOBS; g++)
+    for (size_t m = 0; m < MEMBERS; m++) assert_int_equal(log.r[g][m].times, 2);
+  actor_engine_free(e);
+  for (int i = 0; i < 2; i++) agrl_weights_unref(w[i]);
+  agrl_pool_free(pool);
+  agrl_layout_free(l);
+}
+
 int main(void) {
   agrl_error err = {0};
   if (agrl_tensor_init(&err)) return 70;
@@ -199,6 +246,7 @@ int main(void) {
       cmocka_unit_test(rollouts_do_not_depend_on_their_batch),
       cmocka_unit_test(swap_in_flight_marks_tokens),
       cmocka_unit_test(limits_and_leftovers),
+      cmocka_unit_test(warm_steps_do_not_allocate),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

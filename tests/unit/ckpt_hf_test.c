@@ -16,6 +16,7 @@
 #include "common/base/file.h"
 #include "common/ckpt/hf.h"
 #include "common/model/weights.h"
+#include "tests/lib/full_disk.h"
 #include "tests/lib/model_check.h"
 
 static char root[64];
@@ -315,6 +316,46 @@ static void kill_at_any_moment(void **state) {
   assert_true(newest >= 9);  // the children came round to saving
 }
 
+// Every point at which the disk may be full: the save is refused by the file's path, the checkpoint before it stays the
+// newest and whole, nothing half-written is left, and the same save works once there is room.
+static void full_disk(void **state) {
+  const char old[] = "full/v00000001-00000001", new[] = "full/v00000001-00000002";
+  OK(agrl_file_mkdirs(in_root("full"), err));
+  save(in_root(old), AGRL_VERSION(1, 1), 1);
+  OK(agrl_ckpt_set_latest(in_root("full"), "v00000001-00000001", err));
+  struct stat st;
+  assert_int_equal(stat(in_root("full/latest/model.safetensors"), &st), 0);
+  const rlim_t room[] = {0, 100, 1000, (rlim_t)st.st_size / 2, (rlim_t)st.st_size - 1};
+  const char *const into[] = {new, old};  // a new name; the name of a checkpoint that is there
+  agrl_layout *l = mc_layout(0);
+  float *p = mc_params(l, 2, true);
+  for (size_t i = 0; i < 2 * (sizeof room / sizeof *room); i++) {
+    const char *name = into[i % 2], *dir = in_root(name);
+    agrl_error why = {0};
+    assert_int_equal(full_disk_limit(room[i / 2]), 0);
+    const agrl_rc rc = agrl_ckpt_save(dir, l, p, AGRL_DTYPE_BF16, tokenizer, strlen(tokenizer), AGRL_VERSION(1, 2), NULL, 0, &why);
+    assert_int_equal(full_disk_end(), 0);
+    if (rc != AGRL_EFULL || strstr(why.msg, dir) == NULL) fail_msg("room %zu: %s: %s", (size_t)room[i / 2], agrl_rc_name(rc), why.msg);
+    assert_false(agrl_file_exists(in_root(new)));
+    char tmp[64];
+    snprintf(tmp, sizeof tmp, "%s.tmp", name);
+    assert_false(agrl_file_exists(in_root(tmp)));
+    char *latest;
+    uint64_t version;
+    OK(agrl_ckpt_find_latest(in_root("full"), &latest, &version, err));
+    assert_int_equal(version, AGRL_VERSION(1, 1));
+    free(latest);
+    OK(agrl_ckpt_verify(in_root("full/latest"), err));
+  }
+  OK(agrl_ckpt_save(in_root(new), l, p, AGRL_DTYPE_BF16, tokenizer, strlen(tokenizer), AGRL_VERSION(1, 2), NULL, 0, err));
+  OK(agrl_ckpt_set_latest(in_root("full"), "v00000001-00000002", err));
+  uint64_t version;
+  first_value(in_root("full/latest"), &version);
+  assert_int_equal(version, AGRL_VERSION(1, 2));
+  free(p);
+  agrl_layout_free(l);
+}
+
 static void retention(void **state) {
   char name[64];
   OK(agrl_file_mkdirs(in_root("keep"), err));
@@ -342,7 +383,8 @@ int main(void) {
             cmocka_unit_test(saving_again_replaces),
       cmocka_unit_test(tensors_must_match),  cmocka_unit_test(unsupported_configs_are_named),
           cmocka_unit_test(newest_whole_version_wins),
-      cmocka_unit_test(kill_at_any_moment),  cmocka_unit_test(retention),
+      cmocka_unit_test(kill_at_any_moment),  cmocka_unit_test(full_disk),
+          cmocka_unit_test(retention),
   };
   if (agrl_tensor_init(NULL) != AGRL_OK) return 70;
   return cmocka_run_group_tests(tests, make_root, remove_root);

@@ -15,6 +15,7 @@
 #include "common/base/log.h"
 #include "common/model/weights.h"
 #include "learner/journal.h"
+#include "tests/lib/full_disk.h"
 
 static char path[128];
 
@@ -112,6 +113,40 @@ static void test_torn_at_every_byte(void **state) {
   }
 }
 
+// Appending to a full disk: refused by the file's name, nothing of the line stays, and it works once there is room.
+static void test_full_disk(void **state) {
+  (void)state;
+  learner_journal *j = reopen(NULL);
+  append(j, AGRL_VERSION(1, 1), 10, 2);
+  const off_t good = size_of();
+  const uint64_t ids[] = {20, 21};
+  const agrl_sha256 h = {{2}};
+  for (off_t room = 0; room <= 20; room += 10) {  // not a byte fits; a part of the line does
+    agrl_error err = {0};
+    assert_int_equal(full_disk_limit((rlim_t)(good + room)), 0);
+    const agrl_rc rc = learner_journal_append(j, AGRL_VERSION(1, 2), ids, 2, &h, "trained", &err);
+    const agrl_rc forked = learner_journal_fork(j, AGRL_VERSION(1, 0), 2, "test", NULL);
+    assert_int_equal(full_disk_end(), 0);
+    assert_int_equal(rc, AGRL_EFULL);
+    assert_int_equal(forked, AGRL_EFULL);
+    assert_non_null(strstr(err.msg, path));
+    assert_int_equal(size_of(), good);
+    size_t n;
+    learner_journal_entries(j, &n);
+    assert_int_equal(n, 1);
+    assert_int_equal(learner_journal_epoch(j), 1);
+    assert_false(learner_journal_has_group(j, 20));
+  }
+  append(j, AGRL_VERSION(1, 2), 20, 2);
+  j = reopen(j);
+  size_t n;
+  learner_journal_entries(j, &n);
+  assert_int_equal(n, 2);
+  assert_int_equal(learner_journal_torn_bytes(j), 0);
+  assert_true(learner_journal_has_group(j, 21));
+  learner_journal_close(j);
+}
+
 static void write_text(const char *text) { assert_int_equal(agrl_file_write_atomic(path, text, strlen(text), NULL), AGRL_OK); }
 
 static void test_damage_inside_is_an_error(void **state) {
@@ -176,6 +211,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_survives_reopen, fresh, clean),
       cmocka_unit_test_setup_teardown(test_versions_grow, fresh, clean),
       cmocka_unit_test_setup_teardown(test_torn_at_every_byte, fresh, clean),
+      cmocka_unit_test_setup_teardown(test_full_disk, fresh, clean),
       cmocka_unit_test_setup_teardown(test_damage_inside_is_an_error, fresh, clean),
       cmocka_unit_test_setup_teardown(test_fork, fresh, clean),
       cmocka_unit_test_setup_teardown(test_many_groups, fresh, clean),

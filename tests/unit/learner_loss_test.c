@@ -151,6 +151,21 @@ static void test_guided_rows_have_no_kl(void **state) {
   assert_int_equal(with.guided_tokens, 2);
 }
 
+static void test_truncated_ratios_are_counted(void **state) {
+  (void)state;
+  float logp[] = {-30, -0.1f, -0.1f, -1}, old[] = {-0.1f, -30, -2, -1}, d[4];
+  learner_loss_row in = {.n = 4, .logp = logp, .old = old, .advantage = 1, .dlogp = d};
+  for (int guided = 0; guided < 3; guided++) {
+    learner_loss_params p = defaults();
+    p.guided_loss = guided == 2 ? AGRL_GUIDED_TIS : AGRL_GUIDED_GUIDE;
+    in.guided = guided > 0;
+    learner_loss_stats st = {0};
+    learner_loss_grpo.row(&p, &in, &st);
+    assert_int_equal(st.truncated_low, 1);                       // e^-29.9, a bound of the exponent
+    assert_int_equal(st.truncated_high, guided == 2 ? 2 : 1);    // e^29.9 in any loss; e^1.9 > 2 with tis only
+  }
+}
+
 static void test_gamma(void **state) {
   (void)state;
   float r[] = {5, 1, 4, 2, 3};
@@ -165,6 +180,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_random_rows),    cmocka_unit_test(test_clip_sides),
       cmocka_unit_test(test_extreme_ratios), cmocka_unit_test(test_one_token_and_no_advantage),
+      cmocka_unit_test(test_truncated_ratios_are_counted),
       cmocka_unit_test(test_gamma),          cmocka_unit_test(test_guided_rows_have_no_kl),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Serving weights, seen from outside over real sockets: nothing before the first version, meta and chunks that hash to what
 // was announced, the snapshot before the newest still there, older ones answered with the newest version.
+#include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -164,7 +165,25 @@ static void test_serves_versions(void **state) {
   agrl_arena_release(&arena);
 }
 
+static void test_changed_ratio(void **state) {
+  (void)state;
+  size_t n = sv.layout->n_elements;
+  float *block = agrl_block_alloc(n * sizeof *block);
+  memset(block, 0, n * sizeof *block);
+  agrl_weights *a = agrl_weights_from_f32(sv.layout, block, 1);
+  for (size_t i = 0; i < n / 4; i++) block[i] = 1;
+  block[n - 1] = 1e-45f;  // rounds to the same bf16 word
+  agrl_weights *b = agrl_weights_from_f32(sv.layout, block, 2);
+  assert_true(isnan(learner_publish_changed_ratio(NULL, a)));
+  assert_float_equal(learner_publish_changed_ratio(a, a), 0, 0);
+  assert_float_equal(learner_publish_changed_ratio(a, b), (double)(n / 4) / (double)n, 1e-12);
+  agrl_weights_unref(a);
+  agrl_weights_unref(b);
+  agrl_block_free(block, n * sizeof *block);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_serves_versions, setup, teardown)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_serves_versions, setup, teardown),
+                                     cmocka_unit_test_setup_teardown(test_changed_ratio, setup, teardown)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -329,10 +329,15 @@ static void test_exclusions(void **state) {
   m[2].missing = true;     // no reward
   ((int32_t *)m[3].trace.tokens)[0] = VOCAB;  // an id the model does not have
   for (int i = 0; i < G; i++) z[i].reward = 0.5;  // no spread
+  g[0].plain_accuracy = 0.5;
+  g[1].plain_accuracy = 1;
   agrl_sha256 before = learner_optim_hash(&c.optim);
   learner_step_stats st;
   assert_int_equal(learner_step_run(&c, g, 2, &st, NULL), AGRL_OK);
   assert_int_equal(st.zero_groups, 1);
+  assert_int_equal(st.solved_all, 1);
+  assert_int_equal(st.solved_none, 0);
+  assert_int_equal(st.solved_some, 1);
   assert_int_equal(st.dropped_guided, 1);
   assert_int_equal(st.missing_members, 1);
   assert_int_equal(st.dropped_bad, 1);

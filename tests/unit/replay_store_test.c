@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The LMDB store: what was committed survives SIGKILL, a full map, readers, foreign stores, corrupted records.
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "common/base/rng.h"
 #include "replay/evict.h"
+#include "tests/lib/full_disk.h"
 #include "tests/lib/replay_kit.h"
 
 static char dir[64];
@@ -255,6 +257,80 @@ static void pressed_store_recovers_by_retention(void **state) {
   kit_release(&k);
 }
 
+// A full disk
+
+static agrl_rc put_large(replay_store *s, uint64_t group, agrl_error *why) {
+  static const char data[64 << 10] = {1};
+  KIT_OK(replay_store_begin(s, err));
+  agrl_rc rc = replay_store_put_trace(s, &(replay_trace_key){group, 0}, data, sizeof data, why);
+  if (!rc) return replay_store_commit(s, why);
+  replay_store_abort(s);
+  return rc;
+}
+
+// A commit that finds no space: refused by the store's path, nothing of it is there, what was there is; then it goes on.
+static void full_disk_refuses_the_commit(void **state) {
+  (void)state;
+  replay_store *s = open_store(4 << 20, 4 << 20, AGRL_SYNC_SAFE);
+  char *data = agrl_path_join(dir, "data.mdb");
+  KIT_OK(put_large(s, 1, err));
+  for (uint64_t g = 2; g < 6; g++) {
+    struct stat st;
+    assert_int_equal(stat(data, &st), 0);
+    agrl_error why = {0};
+    assert_int_equal(full_disk_limit((rlim_t)st.st_size + (g % 2) * 8192), 0);  // no byte fits; a part does
+    agrl_rc rc = put_large(s, g, &why);
+    assert_int_equal(full_disk_end(), 0);
+    assert_int_equal(rc, AGRL_EIO);  // not EFULL: a larger map would not help
+    assert_non_null(strstr(why.msg, dir));
+    assert_false(replay_store_broken(s));
+    assert_false(replay_store_has_trace(s, &(replay_trace_key){g, 0}));
+    assert_true(replay_store_has_trace(s, &(replay_trace_key){g - 1, 0}));
+    KIT_OK(put_large(s, g, err));
+  }
+  replay_store_close(s);
+  s = open_store(4 << 20, 4 << 20, AGRL_SYNC_SAFE);
+  for (uint64_t g = 1; g < 6; g++) assert_true(replay_store_has_trace(s, &(replay_trace_key){g, 0}));
+  replay_store_close(s);
+  free(data);
+}
+
+// Through the core: nothing is acknowledged, no task is handed out, no group changes; sent again, the traces are taken.
+static void full_disk_acknowledges_nothing(void **state) {
+  (void)state;
+  replay_kit k;
+  kit_init(&k, 8);
+  kit_open(&k);
+  KIT_OK(replay_serve_arrive(&k.core, 1, err));
+  agrl_msg_task_grant g = kit_ask(&k, "a", "x", 4, 1);
+  assert_true(g.n_tasks > 0);
+  const agrl_task *t = &g.tasks[0];
+  const replay_meta before = k.core.meta;
+  for (uint32_t m = 0; m < t->n_members; m++) {
+    agrl_msg_scored s = kit_scored(t->group, t->first_member + m, t->level, t->prompt_id, 1, 0.1 * m, m < 2);
+    assert_int_equal(replay_ingest_offer(&k.ingest, &s, NULL, 0), REPLAY_INGEST_QUEUED);
+  }
+  agrl_error why = {0};
+  assert_int_equal(full_disk_limit(8192), 0);  // LMDB's two meta pages can be written, no page of data
+  agrl_rc rc = replay_ingest_commit(&k.ingest, kit_tell, &k, &why);
+  agrl_msg_task_grant more;
+  replay_ask ask = {.actor = "b", .peer = (const uint8_t *)"y", .peer_len = 1, .want = 4, .version = 1, .now_ns = k.now_ns};
+  agrl_rc granted = replay_schedule_grant(&k.core, &ask, &k.arena, &more, NULL);
+  assert_int_equal(full_disk_end(), 0);
+  assert_int_equal(rc, AGRL_EIO);
+  assert_int_equal(granted, AGRL_EIO);
+  assert_non_null(strstr(why.msg, k.dir));
+  assert_int_equal(k.acks[0] + k.acks[1] + k.acks[2], 0);
+  assert_int_equal(k.core.refused_io, 2);
+  assert_memory_equal(&k.core.meta, &before, sizeof before);
+  assert_false(replay_store_has_trace(k.core.store, &(replay_trace_key){t->group, t->first_member}));
+  kit_deliver(&k, t, 2, 1);  // what an actor does that hears no acknowledgement
+  assert_int_equal(k.acks[AGRL_ACK_COMMITTED], t->n_members);
+  kit_restart(&k);
+  assert_true(replay_store_has_trace(k.core.store, &(replay_trace_key){t->group, t->first_member}));
+  kit_release(&k);
+}
+
 // Readers
 
 static bool kill_reader(void *user, const replay_trace_key *key, const void *data, size_t len) {
@@ -404,6 +480,8 @@ int main(void) {
       WITH_DIR(what_was_acknowledged_survives_sigkill),
       WITH_DIR(full_map_refuses_then_grows),
       cmocka_unit_test(pressed_store_recovers_by_retention),
+      WITH_DIR(full_disk_refuses_the_commit),
+      cmocka_unit_test(full_disk_acknowledges_nothing),
       WITH_DIR(dead_readers_are_cleared),
       WITH_DIR(readonly_open_follows_the_writer),
       WITH_DIR(foreign_stores_are_refused_by_name),
