@@ -28,6 +28,7 @@ extern const agrl_svc_def actor_svc_def;
 void actor_metrics_register(void);
 void actor_metrics_refresh(agrl_svc *s);
 void actor_metrics_trace(const agrl_msg_trace *t);
+void actor_metrics_swap(double seconds);  // any thread
 // Share of the 4-grams that stood in the same completion before; NaN when it is shorter than one.
 double actor_repetition_ratio(const int32_t *tokens, size_t n);
 

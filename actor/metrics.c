@@ -95,6 +95,8 @@ void actor_metrics_trace(const agrl_msg_trace *t) {
   if (!isnan(repeated)) agrl_metric_observe(repetition, 0, repeated);
 }
 
+void actor_metrics_swap(double seconds) { agrl_metric_observe(pause_s, 0, seconds); }
+
 static void raise_to(agrl_metric *m, size_t index, double total) {
   double now = agrl_metric_get(m, index);
   if (total > now) agrl_metric_add(m, index, total - now);
@@ -114,9 +116,6 @@ void actor_metrics_refresh(agrl_svc *s) {
   raise_to(resyncs, 0, (double)w.resyncs);
   if (!st->runner) return;
   actor_runner_stats r = actor_runner_get_stats(st->runner);
-  static uint64_t swaps_seen;
-  if (r.swaps > swaps_seen) agrl_metric_observe(pause_s, 0, r.last_swap_seconds);
-  swaps_seen = r.swaps;
   raise_to(tokens, 0, (double)r.prompt_tokens);
   raise_to(tokens, 1, (double)r.completion_tokens);
   if (r.busy_ns) agrl_metric_set(rate, 0, (double)r.completion_tokens / ((double)r.busy_ns * 1e-9));

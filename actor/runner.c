@@ -39,8 +39,9 @@ struct actor_runner {
   uv_async_t async;
   void (*done)(void *user, actor_trace *t);
   void *user;
-  size_t load;  // loop thread
-  _Atomic uint64_t prompt_tokens, completion_tokens, steps, slot_steps, opened, shared, busy_ns, swaps, swap_ns;
+  size_t load;        // loop thread
+  bool have_weights;  // engine thread
+  _Atomic uint64_t prompt_tokens, completion_tokens, steps, slot_steps, opened, shared, busy_ns;
   _Atomic double kv_used;
 };
 
@@ -101,8 +102,8 @@ static void take_weights(actor_runner *r) {
   uint64_t start = agrl_mono_ns();
   actor_engine_set_weights(r->engine, w);
   agrl_weights_unref(w);
-  atomic_store(&r->swap_ns, agrl_mono_ns() - start);
-  atomic_fetch_add(&r->swaps, 1);
+  r->have_weights = true;
+  r->config.swapped(agrl_since_s(start));
 }
 
 static void take_tasks(actor_runner *r) {
@@ -143,13 +144,11 @@ static void sleep_until_work(actor_runner *r) {
 
 static void *run(void *arg) {
   actor_runner *r = arg;
-  bool have_weights = false;
   while (!atomic_load(&r->stop)) {
     take_weights(r);
-    have_weights |= atomic_load(&r->swaps) > 0;
     take_tasks(r);
     uint64_t start = agrl_mono_ns();
-    bool worked = have_weights && actor_engine_step(r->engine);
+    bool worked = r->have_weights && actor_engine_step(r->engine);
     publish_stats(r, worked ? agrl_mono_ns() - start : 0);
     if (agrl_ring_len(r->finished)) uv_async_send(&r->async);
     if (!worked) sleep_until_work(r);
@@ -275,6 +274,5 @@ actor_runner_stats actor_runner_get_stats(const actor_runner *r) {
       .prompt_tokens = atomic_load(&r->prompt_tokens), .completion_tokens = atomic_load(&r->completion_tokens),
       .steps = atomic_load(&r->steps), .slot_steps = atomic_load(&r->slot_steps), .opened = atomic_load(&r->opened),
       .shared = atomic_load(&r->shared), .busy_ns = atomic_load(&r->busy_ns),
-      .swaps = atomic_load(&r->swaps), .last_swap_seconds = (double)atomic_load(&r->swap_ns) * 1e-9,
       .kv_used_ratio = atomic_load(&r->kv_used)};
 }

@@ -21,11 +21,12 @@ typedef struct actor_runner_config {
   int top_k;
   uint64_t run_seed;
   const char *actor;  // name, copied
+  void (*swapped)(double seconds);  // engine thread, after each weight swap
 } actor_runner_config;
 
 typedef struct actor_runner_stats {  // a consistent-enough copy for metrics
-  uint64_t prompt_tokens, completion_tokens, steps, slot_steps, opened, shared, busy_ns, swaps;
-  double last_swap_seconds, kv_used_ratio;
+  uint64_t prompt_tokens, completion_tokens, steps, slot_steps, opened, shared, busy_ns;
+  double kv_used_ratio;
 } actor_runner_stats;
 
 // done is called on the loop thread for each finished trace (ownership passes).

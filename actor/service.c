@@ -131,7 +131,7 @@ static agrl_rc on_model(void *user, const agrl_layout *layout, const char *token
   const agrl_config *c = &s->config;
   actor_runner_config rcfg = {.layout = layout, .bpe = st->bpe, .slots = (size_t)c->actor.slots, .context = (size_t)c->model.context, .max_new = (size_t)c->actor.max_new_tokens,
                               .threads = (unsigned)c->actor.threads, .temperature = c->actor.temperature, .top_p = c->actor.top_p,
-                              .top_k = (int)c->actor.top_k, .run_seed = s->run_id, .actor = s->name};
+                              .top_k = (int)c->actor.top_k, .run_seed = s->run_id, .actor = s->name, .swapped = actor_metrics_swap};
   return actor_runner_start(&st->runner, &s->loop, &rcfg, on_trace, s, err);
 }
 

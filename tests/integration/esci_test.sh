@@ -6,7 +6,7 @@
 esci=$root/../shared/data/esci
 [ -f "$esci/train.jsonl" ] || { say "skipped: no ESCI sample at ../shared/data/esci"; exit 77; }
 train=$esci/train.jsonl eval=$esci/eval.jsonl rules=$root/deploy/etc/rules-esci.yaml
-start_job --set grpo.versions=20 --set model.context=320 --set actor.max_new_tokens=112 --set sft.steps=80
+start_job --set grpo.versions=20 --set model.context=320 --set actor.max_new_tokens=112 --set sft.steps=1200 --set sft.batch_tokens=1536
 wait_for 150 "end of the job" job_over
 version_is 20 || die "the job ended at version $(version)"
 check_invariants 20
