@@ -68,6 +68,7 @@ static bool sft_stopping(void *user) { return learner_link_stopping(((learner_co
 
 static void sft_progress(void *user, const learner_sft_stats *st) {
   learner_compute *c = user;
+  set_phase(c, "sft");  // here, because what comes before the first step belongs to the start
   atomic_fetch_add(&c->moved, 1);
   learner_metrics_sft(&c->metrics, st);
   if (st->step % SFT_LINE_EVERY != 0 && st->step != 1 && st->step != st->steps) return;
@@ -117,7 +118,6 @@ static agrl_rc settle_sft(learner_compute *c, agrl_error *err) {
 }
 
 static agrl_rc warm_start(learner_compute *c, agrl_error *err) {
-  set_phase(c, "sft");
   learner_sft_hooks hooks = {c, sft_stopping, sft_progress, sft_save};
   bool finished;
   uint64_t t0 = agrl_mono_ns();

@@ -39,6 +39,7 @@ struct learner_journal {
   learner_entry *entries;
   size_t n, cap, torn_bytes;
   uint32_t epoch;
+  uint64_t max_group;
   uint64_t *set;  // open addressing, 0 is empty (group + 1 is stored; ids below 2^64 - 1)
   size_t set_n, set_cap;
 };
@@ -82,7 +83,10 @@ static void keep(learner_journal *j, uint64_t version, const uint64_t *groups, s
   learner_entry *e = &j->entries[j->n++];
   *e = (learner_entry){.step = {.version = version, .n_groups = n, .groups = copy}, .hash = *hash};
   snprintf(e->outcome, sizeof e->outcome, "%s", outcome);
-  for (size_t i = 0; i < n; i++) set_add(j, groups[i]);
+  for (size_t i = 0; i < n; i++) {
+    set_add(j, groups[i]);
+    if (groups[i] > j->max_group) j->max_group = groups[i];
+  }
   if (AGRL_VERSION_EPOCH(version) > j->epoch) j->epoch = AGRL_VERSION_EPOCH(version);
 }
 
@@ -219,6 +223,8 @@ void learner_journal_close(learner_journal *j) {
 size_t learner_journal_torn_bytes(const learner_journal *j) { return j->torn_bytes; }
 
 uint32_t learner_journal_epoch(const learner_journal *j) { return j->epoch; }
+
+uint64_t learner_journal_max_group(const learner_journal *j) { return j->max_group; }
 
 const learner_entry *learner_journal_entries(const learner_journal *j, size_t *n) {
   *n = j->n;

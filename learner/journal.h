@@ -24,6 +24,8 @@ size_t learner_journal_torn_bytes(const learner_journal *j);  // cut off by open
 
 uint32_t learner_journal_epoch(const learner_journal *j);      // newest epoch named by an entry or a fork; 0: none
 
+uint64_t learner_journal_max_group(const learner_journal *j);  // highest id ever journaled, forked away or not; 0: none
+
 // The surviving entries, oldest first; valid until the next append or cut.
 const learner_entry *learner_journal_entries(const learner_journal *j, size_t *n);
 // Those newer than version, as HELLO carries them. The array is the caller's to free, its ids stay the journal's.

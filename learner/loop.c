@@ -70,8 +70,8 @@ static size_t status(agrl_svc *s, agrl_arena *a, agrl_kv *items, size_t cap) {
     const char *key;
     agrl_metric *metric;
     size_t index;
-  } gauges[] = {{"sft_step", m->sft_step, 0},   {"loss", m->loss, 3},         {"reward_mean", m->reward, 0},
-                {"accuracy", m->accuracy, 0},   {"entropy", m->entropy, 0},   {"kl", m->kl, 4},
+  } gauges[] = {{"sft_step", m->sft_step, 0},   {"loss", m->loss, LEARNER_LOSS_TOTAL}, {"reward_mean", m->reward, 0},
+                {"accuracy", m->accuracy, 0},   {"entropy", m->entropy, 0},   {"kl", m->kl, LEARNER_KL_K3_REFERENCE},
                 {"guided_ratio", m->guided, 0}, {"idle_ratio", m->idle, 0},   {"tokens_per_second", m->tps, 0}};
   uint64_t version = isnan(agrl_metric_get(m->version, 0)) ? 0 : (uint64_t)agrl_metric_get(m->version, 0);
   agrl_kv head[] = {{"phase", atomic_load(&st->compute.phase)},
@@ -88,9 +88,11 @@ static size_t status(agrl_svc *s, agrl_arena *a, agrl_kv *items, size_t cap) {
   return n;
 }
 
+// Before the first step (reading data, training the tokenizer, hashing) nothing that could be counted moves for minutes.
 static uint64_t progress(agrl_svc *s, bool *work_left) {
   state *st = s->state;
-  *work_left = strcmp(atomic_load(&st->compute.phase), "done") != 0;
+  const char *phase = atomic_load(&st->compute.phase);
+  *work_left = strcmp(phase, "start") != 0 && strcmp(phase, "done") != 0;
   return atomic_load(&st->compute.moved);
 }
 

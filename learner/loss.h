@@ -33,7 +33,8 @@ typedef struct learner_loss_stats {  // sums over rows; zero before the first
   size_t clipped_low, clipped_high, clipped_dual;
   size_t truncated_low, truncated_high;  // tokens, guided ones too, whose ratio was replaced by a bound (not clipped: that depends on A)
   double ratio, ratio_sq;            // sum of r, of r^2
-  double kl_reference[3];            // k1, k2, k3 against the reference
+  size_t reference_tokens;           // those of them that have a reference value
+  double kl_reference[3];            // k1, k2, k3 against the reference, over those
   double kl_sampler[3];
   size_t guided_tokens;
   double guided_ratio;

@@ -103,6 +103,7 @@ static void grpo_row(const learner_loss_params *p, const learner_loss_row *row, 
       add_kl(st->kl_sampler, clamp_exponent(logp - row->old[t], &inside));
       if (row->ref != NULL) {
         double d = clamp_exponent(row->ref[t] - logp, &inside);
+        st->reference_tokens++;
         add_kl(st->kl_reference, d);
         kl += exp(d) - d - 1.0;
         if (inside) slope += p->kl_beta * (1.0 - exp(d));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Requests to replay, repeated until they are answered: every one of them may be repeated safely (HELLO and TRAINED state
-// facts, a leased batch that got lost comes back when its lease ends).
+// facts, and asking again for a batch of the same version returns to READY what was leased in an answer that got lost).
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -34,7 +34,8 @@ agrl_rc learner_request_hello(learner_compute *c, agrl_error *err) {
   agrl_journal_entry *entries = learner_journal_after(c->journal, c->checkpoint_version, &n);
   uint64_t version = n > 0 && entries[n - 1].version > c->core.version ? entries[n - 1].version : c->core.version;
   agrl_msg m = {.kind = AGRL_MSG_HELLO,
-                .hello = {.run = c->run, .checkpoint_version = c->checkpoint_version, .version = version, .n_entries = n, .entries = entries}};
+                .hello = {.run = c->run, .checkpoint_version = c->checkpoint_version, .version = version, .n_entries = n, .entries = entries,
+                          .max_group = learner_journal_max_group(c->journal)}};
   agrl_arena arena;
   agrl_arena_init(&arena, 0);
   agrl_msg a;
@@ -59,7 +60,7 @@ static void refuse_trained(learner_compute *c, agrl_msg_batch *b) {
       continue;
     }
     agrl_loge("replay offered a group that is trained already: refused group=%" PRIu64, b->groups[i].id);
-    agrl_metric_add(c->metrics.groups, 2, 1);
+    agrl_metric_add(c->metrics.groups, LEARNER_OUT_ERROR, 1);
     learner_request_trained(c, &b->groups[i].id, 1, NULL);
   }
   b->groups = kept;

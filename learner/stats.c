@@ -10,9 +10,7 @@
 #include "common/model/weights.h"
 
 static const char *const outcomes[] = {"trained", "zero_std", "stale", "filtered", "error", NULL};
-enum { OUT_TRAINED, OUT_ZERO, OUT_STALE, OUT_FILTERED, OUT_ERROR };
-static const char *const components[] = {"policy", "kl", "entropy", "sft", "total", NULL};
-enum { LOSS_POLICY, LOSS_KL, LOSS_ENTROPY, LOSS_SFT, LOSS_TOTAL };  // entropy: NaN, no objective here has such a term
+static const char *const components[] = {"policy", "kl", "entropy", "sft", "total", NULL};  // entropy: NaN, no objective has it
 static const char *const nonfinite_at[] = {"sft", "rl", NULL};
 static const char *const estimators[] = {"k1", "k2", "k3", NULL};
 static const char *const against[] = {"reference", "sampler", NULL};
@@ -135,8 +133,8 @@ void learner_metrics_sft(learner_metrics *m, const learner_sft_stats *st) {
   agrl_metric_set(m->last_step, 0, wall_seconds());
   agrl_metric_add(m->tokens, 0, (double)st->tokens);
   agrl_metric_add(m->sequences, 0, (double)st->sequences);
-  agrl_metric_set(m->loss, LOSS_SFT, st->loss);
-  agrl_metric_set(m->loss, LOSS_TOTAL, st->loss);
+  agrl_metric_set(m->loss, LEARNER_LOSS_SFT, st->loss);
+  agrl_metric_set(m->loss, LEARNER_LOSS_TOTAL, st->loss);
   agrl_metric_set(m->lr, 0, st->learning_rate);
   agrl_metric_set(m->grad_norm, 0, st->grad_norm);
   agrl_metric_set(m->tps, 0, st->tokens_per_second);
@@ -152,11 +150,11 @@ static void set_policy(learner_metrics *m, const learner_step_stats *st) {
   const learner_loss_stats *l = &st->loss;
   double n = (double)l->tokens;
   for (size_t k = 0; k < 3; k++) {
-    agrl_metric_set(m->kl, 2 * k, ratio(l->kl_reference[k], n));
+    agrl_metric_set(m->kl, 2 * k, ratio(l->kl_reference[k], (double)l->reference_tokens));
     agrl_metric_set(m->kl, 2 * k + 1, ratio(l->kl_sampler[k], n));
   }
   agrl_metric_set(m->entropy, 0, st->entropy);
-  agrl_metric_set(m->kl_entropy, 0, ratio(ratio(l->kl_reference[2], n), st->entropy));
+  agrl_metric_set(m->kl_entropy, 0, ratio(ratio(l->kl_reference[2], (double)l->reference_tokens), st->entropy));
   agrl_metric_set(m->clip_ratio, 0, ratio((double)l->clipped_low, n));
   agrl_metric_set(m->clip_ratio, 1, ratio((double)l->clipped_high, n));
   agrl_metric_set(m->clip_ratio, 2, ratio((double)l->clipped_dual, n));
@@ -178,9 +176,9 @@ static void set_policy(learner_metrics *m, const learner_step_stats *st) {
 static void set_groups(learner_metrics *m, const learner_step_stats *st) {
   size_t filtered = st->groups - st->trained_groups - st->zero_groups;
   if (st->trained_groups + st->zero_groups > st->groups) filtered = 0;  // zero-spread groups kept by configuration
-  agrl_metric_add(m->groups, st->nonfinite ? OUT_ERROR : OUT_TRAINED, (double)st->trained_groups);
-  agrl_metric_add(m->groups, OUT_ZERO, (double)st->zero_groups);
-  agrl_metric_add(m->groups, OUT_FILTERED, (double)filtered);
+  agrl_metric_add(m->groups, st->nonfinite ? LEARNER_OUT_ERROR : LEARNER_OUT_TRAINED, (double)st->trained_groups);
+  agrl_metric_add(m->groups, LEARNER_OUT_ZERO, (double)st->zero_groups);
+  agrl_metric_add(m->groups, LEARNER_OUT_FILTERED, (double)filtered);
   agrl_metric_set(m->zero_std, 0, ratio((double)st->zero_groups, (double)st->groups));
   agrl_metric_set(m->solved, 0, ratio((double)st->solved_all, solved_of(st)));
   agrl_metric_set(m->solved, 1, ratio((double)st->solved_none, solved_of(st)));
@@ -198,10 +196,10 @@ void learner_metrics_step(learner_metrics *m, const learner_step_stats *st) {
   agrl_metric_set(m->last_step, 0, wall_seconds());
   agrl_metric_add(m->tokens, 0, (double)st->tokens);
   agrl_metric_add(m->sequences, 0, (double)st->sequences);
-  agrl_metric_set(m->loss, LOSS_POLICY, st->loss.policy);
-  agrl_metric_set(m->loss, LOSS_KL, st->loss.kl_loss);
-  agrl_metric_set(m->loss, LOSS_SFT, st->sft_loss);
-  agrl_metric_set(m->loss, LOSS_TOTAL, st->loss.total);
+  agrl_metric_set(m->loss, LEARNER_LOSS_POLICY, st->loss.policy);
+  agrl_metric_set(m->loss, LEARNER_LOSS_KL, st->loss.kl_loss);
+  agrl_metric_set(m->loss, LEARNER_LOSS_SFT, st->sft_loss);
+  agrl_metric_set(m->loss, LEARNER_LOSS_TOTAL, st->loss.total);
   agrl_metric_set(m->lr, 0, st->learning_rate);
   agrl_metric_set(m->grad_norm, 0, st->grad_norm);
   if (st->clipped) agrl_metric_add(m->clipped, 0, 1);
@@ -249,7 +247,7 @@ static void line_policy(agrl_jw *w, const learner_step_stats *st) {
   agrl_jw_kf64(w, "policy_loss", l->policy);
   agrl_jw_kf64(w, "kl_loss", l->kl_loss);
   agrl_jw_kf64(w, "sft_loss", st->sft_loss);
-  agrl_jw_kf64(w, "kl", ratio(l->kl_reference[2], n));
+  agrl_jw_kf64(w, "kl", ratio(l->kl_reference[2], (double)l->reference_tokens));
   agrl_jw_kf64(w, "kl_sampler", ratio(l->kl_sampler[2], n));
   agrl_jw_kf64(w, "entropy", st->entropy);
   agrl_jw_kf64(w, "clip_ratio_low", ratio((double)l->clipped_low, n));

@@ -53,6 +53,11 @@ typedef struct learner_metrics {
 enum { LEARNER_PHASE_WAIT, LEARNER_PHASE_LOAD, LEARNER_PHASE_FORWARD, LEARNER_PHASE_BACKWARD, LEARNER_PHASE_OPTIM,
        LEARNER_PHASE_PUBLISH, LEARNER_PHASE_CHECKPOINT, LEARNER_PHASE_STEP };
 
+// Indices of labelled metrics: .loss, .groups; .kl is estimator * 2 + against.
+enum { LEARNER_LOSS_POLICY, LEARNER_LOSS_KL, LEARNER_LOSS_ENTROPY, LEARNER_LOSS_SFT, LEARNER_LOSS_TOTAL };
+enum { LEARNER_OUT_TRAINED, LEARNER_OUT_ZERO, LEARNER_OUT_STALE, LEARNER_OUT_FILTERED, LEARNER_OUT_ERROR };
+enum { LEARNER_KL_K3_REFERENCE = 4 };
+
 void learner_metrics_register(learner_metrics *m);  // loop thread, once
 void learner_metrics_sft(learner_metrics *m, const learner_sft_stats *st);
 void learner_metrics_step(learner_metrics *m, const learner_step_stats *st);

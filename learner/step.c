@@ -72,10 +72,10 @@ static void observe_row(step *s, const learner_row *r, size_t at) {
   learner_row_stats row = {.advantage = (float)r->advantage, .logprob_diff = NAN};
   uint64_t oldest = UINT64_MAX, newest = 0;
   double stale = 0.0, log_ratio = 0.0;
-  uint32_t now = AGRL_VERSION_STEP(s->c->version);
+  bool same_weights = t->versions[0] == s->c->version;  // after a swap the keys and values of older weights stay in use
   for (size_t i = 0; i < r->seq.n_tokens; i++) {
-    uint32_t made = AGRL_VERSION_STEP(t->versions[i]);
-    double lag = now > made ? (double)(now - made) : 0.0;
+    uint64_t made = t->versions[i];
+    double lag = (double)agrl_version_age(s->c->version, made);
     stale += lag;
     if (lag > s->staleness_max) s->staleness_max = lag;
     if (made < oldest) oldest = made;
@@ -85,7 +85,7 @@ static void observe_row(step *s, const learner_row *r, size_t at) {
     if (r->guided) continue;
     s->entropy += p->entropy[at + i];
     s->entropy_n++;
-    if (t->versions[i] != s->c->version) continue;
+    if (!same_weights) continue;
     s->diff += fabs(d);
     s->diff_n++;
     if (fabs(d) > s->diff_max) s->diff_max = fabs(d);
@@ -95,7 +95,7 @@ static void observe_row(step *s, const learner_row *r, size_t at) {
   s->staleness_n += r->seq.n_tokens;
   row.staleness = (float)(stale / (double)r->seq.n_tokens);
   row.ratio = (float)exp(log_ratio / (double)r->seq.n_tokens);
-  row.version_span = (float)(newest - oldest);
+  row.version_span = (float)agrl_version_age(newest, oldest);
   s->st->rows[s->st->n_rows++] = row;
 }
 
@@ -185,6 +185,8 @@ static void finish_stats(step *s, uint64_t t0) {
   st->entropy = s->entropy_n > 0 ? s->entropy / (double)s->entropy_n : NAN;
   st->logprob_diff_mean = s->diff_n > 0 ? s->diff / (double)s->diff_n : NAN;
   st->logprob_diff_max = s->diff_n > 0 ? s->diff_max : NAN;
+  if (st->empty) st->loss.total = st->loss.policy = NAN;
+  if (st->loss.reference_tokens == 0) st->loss.kl_loss = NAN;
   st->version = s->c->version;
   st->step = AGRL_VERSION_STEP(s->c->version);
   st->steps = s->c->config->grpo.versions;

@@ -14,6 +14,8 @@
 #include "replay/prompts.h"
 #include "replay/store.h"
 
+#define REPLAY_BATCH_BYTES_MAX ((size_t)96 << 20)
+
 typedef enum { REPLAY_MEMBER_WANTED, REPLAY_MEMBER_OUT, REPLAY_MEMBER_PENDING, REPLAY_MEMBER_HAVE } replay_member_state;
 
 typedef struct replay_member {
@@ -40,7 +42,7 @@ typedef struct replay_actor {
 } replay_actor;
 
 typedef struct replay_counts {   // since start, for metrics
-  uint64_t inserts, duplicates, unwanted, bad, missing_guided;
+  uint64_t inserts, duplicates, unwanted, bad;
   uint64_t reissues_lease, reissues_restart;  // groups, once per time
   uint64_t removals[REPLAY_CAUSE_N], purged;
   uint64_t guided_groups, plain_groups, climbs[REPLAY_MAX_LEVELS + 1], solved[REPLAY_MAX_LEVELS + 1], last_calls;
@@ -50,6 +52,7 @@ typedef struct replay_counts {   // since start, for metrics
 typedef struct replay_core {
   const agrl_config *conf;
   uint64_t run;
+  size_t batch_bytes_max;        // of records in one answer to the learner: fewer groups than asked keep within it
   replay_store *store;
   replay_prompts prompts;
   replay_meta meta, meta_before;

@@ -112,7 +112,7 @@ static agrl_rc load(replay_core *c, uint64_t now_ns, agrl_error *err) {
 
 agrl_rc replay_core_open(replay_core *c, const agrl_config *conf, uint64_t run, const char *dir, const agrl_row *rows, size_t n_rows,
                          const agrl_task_text *text, uint64_t now_ns, agrl_error *err) {
-  *c = (replay_core){.conf = conf, .run = run};
+  *c = (replay_core){.conf = conf, .run = run, .batch_bytes_max = REPLAY_BATCH_BYTES_MAX};
   if (conf->grpo.group_size > (int64_t)REPLAY_MAX_GROUP)
     return agrl_fail(err, AGRL_ECONFIG, "grpo.group_size: %lld is more than replay stores (%u)", (long long)conf->grpo.group_size, REPLAY_MAX_GROUP);
   replay_prompts_init(&c->prompts, rows, n_rows, text, (uint64_t)conf->run.seed);

@@ -123,7 +123,13 @@ static void on_task_request(agrl_svc *s, const agrl_peer *peer, const agrl_msg *
     return;
   }
   if (out.task_grant.n_tasks == 0 && r->want) replay_metrics_blocked(d->metrics, false, out.task_grant.retry_ms * 1e-3);
-  agrl_reply(d->sock, peer, m, &out);
+  rc = agrl_reply(d->sock, peer, m, &out);
+  if (rc == AGRL_OK) return;
+  static agrl_log_limit lim;
+  uint64_t more = 0;
+  if (agrl_log_allow(&lim, &more))
+    agrl_logw("event=grant_lost tasks=%zu cause=%s suppressed=%" PRIu64, out.task_grant.n_tasks, agrl_rc_name(rc), more);
+  replay_schedule_undo(&d->core, &out.task_grant);
 }
 
 static void on_message(void *user, agrl_sock *sock, const agrl_peer *peer, const agrl_msg *m) {
@@ -136,8 +142,19 @@ static void on_message(void *user, agrl_sock *sock, const agrl_peer *peer, const
 
 // Timers
 
+static void watch_starvation(agrl_svc *s, uint64_t now) {
+  replay_daemon *d = s->state;
+  agrl_buf why = {0};
+  if (replay_starve_watch(&d->starve, &d->core.counts, now, &why)) {
+    agrl_logw("event=starved cause=\"%s\"", why.data);
+    agrl_svc_event(s, "starved", "\"retired\":%" PRIu64 ",\"cause\":\"%s\"", d->starve.retired, why.data);
+  }
+  agrl_buf_release(&why);
+}
+
 static void every_second(agrl_svc *s, uint64_t now) {
   replay_daemon *d = s->state;
+  watch_starvation(s, now);
   agrl_error err = {0};
   bool more = false;
   if (replay_evict(&d->core, &more, &err)) agrl_logw("event=evict_failed cause=\"%s\"", err.msg);
@@ -249,6 +266,7 @@ static size_t status(agrl_svc *s, agrl_arena *a, agrl_kv *items, size_t cap) {
       {"unwanted", agrl_arena_printf(a, "%" PRIu64, c->counts.unwanted)},
       {"guided_ratio", formed ? agrl_arena_printf(a, "%.4f", (double)c->counts.guided_groups / (double)formed) : "nan"},
       {"double_trained", agrl_arena_printf(a, "%" PRIu64, c->counts.double_trained)},
+      {"starved", d->starve.starved ? "true" : "false"},
       {"map_used_ratio", agrl_arena_printf(a, "%.6f", d->stat.used_ratio)},
   };
   size_t n = sizeof all / sizeof *all;

@@ -110,7 +110,6 @@ static agrl_rc apply_one(replay_core *c, const replay_ingest *in, replay_pending
   g->results[p->id.member] = p->result;
   c->meta.traces++;
   c->counts.inserts++;
-  if (p->result.missing && p->id.member >= g->rec.n_plain) c->counts.missing_guided++;
   replay_core_decide(c, g, false);
   return AGRL_OK;
 }

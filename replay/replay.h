@@ -7,6 +7,7 @@
 #include "common/svc/svc.h"
 #include "replay/core.h"
 #include "replay/ingest.h"
+#include "replay/starve.h"
 
 typedef struct replay_held {  // a BATCH_REQUEST that waits for groups
   bool active;
@@ -32,6 +33,7 @@ typedef struct replay_daemon {
   } acks;
   replay_metrics *metrics;
   replay_store_stat stat;
+  replay_starve starve;
   uint64_t last_second_ns, last_readers_ns;
   uint64_t served_requests, starved_requests;
   bool open, timers;

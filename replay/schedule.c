@@ -167,29 +167,61 @@ static void fill_task(replay_core *c, const replay_group *g, uint32_t first, uin
   agrl_buf_release(&text);
 }
 
+static size_t task_bytes(const agrl_task *t) {
+  return 256 + strlen(t->prompt_id) + strlen(t->prompt) + strlen(t->guided) + strlen(t->gold.category) + strlen(t->gold.attribute);
+}
+
+typedef struct granting {  // what is left of an ask
+  uint32_t actor, want;
+  uint64_t now_ns;
+  agrl_arena *arena;
+  agrl_task *tasks;
+  size_t n, cap, bytes;
+  bool full;  // the message is as large as it may be
+} granting;
+
+static bool take_task(replay_core *c, granting *a, const replay_group *g, uint32_t first, uint32_t n) {
+  fill_task(c, g, first, n, a->arena, &a->tasks[a->n]);
+  size_t bytes = task_bytes(&a->tasks[a->n]);
+  a->full = a->n > 0 && a->bytes + bytes > REPLAY_GRANT_BYTES_MAX;
+  if (a->full) return false;
+  a->bytes += bytes;
+  a->n++;
+  return true;
+}
+
 // One task per run of wanted members with equal attempt, until want is used up.
-static void grant_group(replay_core *c, replay_group *g, uint32_t actor, uint64_t now_ns, uint32_t *want, agrl_arena *arena,
-                        agrl_task *tasks, size_t *n_tasks, size_t cap) {
+static void grant_group(replay_core *c, replay_group *g, granting *a) {
   uint32_t lo, hi;
   level_range(g, &lo, &hi);
-  for (uint32_t m = lo; m < hi && *want > 0 && *n_tasks < cap;) {
+  for (uint32_t m = lo; m < hi && a->want > 0 && a->n < a->cap;) {
     if (g->members[m].state != REPLAY_MEMBER_WANTED) {
       m++;
       continue;
     }
     uint32_t n = 0;
-    while (m + n < hi && n < *want && g->members[m + n].state == REPLAY_MEMBER_WANTED &&
+    while (m + n < hi && n < a->want && g->members[m + n].state == REPLAY_MEMBER_WANTED &&
            g->members[m + n].reissues == g->members[m].reissues)
       n++;
-    fill_task(c, g, m, n, arena, &tasks[(*n_tasks)++]);
+    if (!take_task(c, a, g, m, n)) return;
     for (uint32_t i = 0; i < n; i++) {
       replay_member *k = &g->members[m + i];
       k->state = REPLAY_MEMBER_OUT;
-      k->actor = actor;
-      k->lease_end_ns = now_ns + c->conf->replay.task_lease_ns;
+      k->actor = a->actor;
+      k->lease_end_ns = a->now_ns + c->conf->replay.task_lease_ns;
     }
-    *want -= n;
+    a->want -= n;
     m += n;
+  }
+}
+
+void replay_schedule_undo(replay_core *c, const agrl_msg_task_grant *grant) {
+  for (size_t i = 0; i < grant->n_tasks; i++) {
+    const agrl_task *t = &grant->tasks[i];
+    replay_group *g = replay_core_find(c, t->group);
+    if (!g) continue;
+    for (uint32_t m = t->first_member; m < t->first_member + t->n_members && m < g->n_members; m++)
+      if (g->members[m].state == REPLAY_MEMBER_OUT) want_again(&g->members[m]);
   }
 }
 
@@ -216,11 +248,12 @@ agrl_rc replay_schedule_grant(replay_core *c, const replay_ask *ask, agrl_arena 
     if (rc && rc != AGRL_EFULL) return rc;  // a full map stops new groups, not those under way
   }
   size_t cap = ask->want < AGRL_LIMIT_TASKS ? ask->want : AGRL_LIMIT_TASKS;
-  agrl_task *tasks = agrl_arena_alloc(arena, cap * sizeof *tasks);
-  uint32_t want = ask->want;
-  for (size_t i = 0; i < c->n_groups && want > 0 && out->n_tasks < cap; i++)
-    if (c->groups[i]->members) grant_group(c, c->groups[i], actor, ask->now_ns, &want, arena, tasks, &out->n_tasks, cap);
-  out->tasks = tasks;
+  granting a = {.actor = actor, .want = ask->want, .now_ns = ask->now_ns, .arena = arena, .cap = cap};
+  a.tasks = agrl_arena_alloc(arena, cap * sizeof *a.tasks);
+  for (size_t i = 0; i < c->n_groups && a.want > 0 && a.n < a.cap && !a.full; i++)
+    if (c->groups[i]->members) grant_group(c, c->groups[i], &a);
+  out->tasks = a.tasks;
+  out->n_tasks = a.n;
   if (out->n_tasks) out->retry_ms = 0;
   return AGRL_OK;
 }

@@ -8,6 +8,8 @@
 
 #include "replay/core.h"
 
+#define REPLAY_GRANT_BYTES_MAX ((size_t)8 << 20)  // of text in one grant, half of what the wire takes
+
 typedef struct replay_ask {
   const char *actor;
   const uint8_t *peer;  // identity of the connection: a new one means that the actor began anew and lost its tasks
@@ -19,6 +21,8 @@ typedef struct replay_ask {
 
 // out and what it points to live in arena. No tasks: out->retry_ms says when to ask again, out->done that none will come.
 agrl_rc replay_schedule_grant(replay_core *c, const replay_ask *ask, agrl_arena *arena, agrl_msg_task_grant *out, agrl_error *err);
+// The grant never left: its members are wanted again.
+void replay_schedule_undo(replay_core *c, const agrl_msg_task_grant *grant);
 // Members whose lease has passed are wanted again. How many.
 size_t replay_schedule_expire(replay_core *c, uint64_t now_ns);
 bool replay_schedule_done(const replay_core *c);  // the job's last version is reached

@@ -16,7 +16,7 @@
 //      still corrects it.
 //   5. HELLO makes the store agree with the journal: listed groups are TRAINED at the listed version; groups TRAINED after
 //      the checkpoint and not listed belong to weights that did not survive and are READY again. Group ids are never
-//      reused, not even by a store that was lost: ids in the journal push the counter on.
+//      reused, not even by a store that was lost: the highest id in the journal pushes the counter on.
 // Killing replay before a commit leaves the state of before (nobody was told), after it the state of after: every answer is
 // sent after its commit, and a repeated request is answered from that state: arrive, TRAINED and HELLO are idempotent.
 #include "replay/serve.h"
@@ -83,9 +83,11 @@ agrl_rc replay_serve_arrive(replay_core *c, uint64_t version, agrl_error *err) {
 
 typedef enum { LOAD_OK, LOAD_TOO_MUCH, LOAD_BAD } load_result;
 
+// Whole groups only: *bytes grows by the records of a group that fits. One too large for any answer is as good as unreadable.
 static load_result load_group(replay_core *c, const replay_group_rec *rec, size_t *bytes, agrl_arena *arena, agrl_group *out) {
   agrl_msg_scored *members = agrl_arena_alloc(arena, rec->n_chosen * sizeof *members);
   agrl_buf b = {0};
+  size_t size = 0;
   load_result result = rec->n_chosen ? LOAD_OK : LOAD_BAD;
   for (size_t i = 0; i < rec->n_chosen && result == LOAD_OK; i++) {
     agrl_error err = {0};
@@ -95,13 +97,15 @@ static load_result load_group(replay_core *c, const replay_group_rec *rec, size_
     if (rc) {
       agrl_loge("event=trace_unreadable group=%" PRIu64 " member=%u cause=\"%s\"", rec->id, rec->chosen[i], err.msg);
       result = LOAD_BAD;
-    } else if (*bytes > 0 && *bytes + b.len > REPLAY_BATCH_BYTES_MAX && i == 0) {
+    } else if ((size += b.len) > c->batch_bytes_max) {
+      agrl_loge("event=group_too_large group=%" PRIu64 " limit_bytes=%zu", rec->id, c->batch_bytes_max);
+      result = LOAD_BAD;
+    } else if (*bytes + size > c->batch_bytes_max) {
       result = LOAD_TOO_MUCH;
-    } else {
-      *bytes += b.len;
     }
   }
   agrl_buf_release(&b);
+  if (result == LOAD_OK) *bytes += size;
   *out = (agrl_group){.id = rec->id,
                       .prompt_id = agrl_arena_strdup(arena, rec->prompt_id),
                       .plain_accuracy = rec->accuracy,
@@ -116,7 +120,7 @@ static load_result load_group(replay_core *c, const replay_group_rec *rec, size_
 typedef struct lease_args {
   replay_group **groups;
   size_t n;
-  uint64_t version, end_ns;
+  uint64_t version;
 } lease_args;
 
 static agrl_rc lease(replay_core *c, void *user, agrl_error *err) {
@@ -199,7 +203,7 @@ agrl_rc replay_serve_try(replay_core *c, uint64_t version, uint32_t want, bool p
     if (r == LOAD_BAD) return replay_core_write(c, retire_unreadable, ready[taken], err);  // the caller tries again
     taken++;
   }
-  lease_args a = {ready, taken, version, 0};
+  lease_args a = {ready, taken, version};
   rc = taken ? replay_core_write(c, lease, &a, err) : AGRL_OK;
   if (rc) return rc;
   for (size_t i = 0; i < taken; i++) ready[i]->lease_end_ns = now_ns + c->conf->replay.batch_lease_ns;
@@ -369,6 +373,7 @@ static agrl_rc hello(replay_core *c, void *user, agrl_error *err) {
     else if (g) mark_trained(c, a->list[i].id, a->list[i].version);
     if (a->list[i].id >= c->meta.next_group) c->meta.next_group = a->list[i].id + 1;
   }
+  if (a->m->max_group >= c->meta.next_group && a->m->max_group < UINT64_MAX) c->meta.next_group = a->m->max_group + 1;
   c->meta.version = a->m->version;
   c->meta.checkpoint = a->m->checkpoint_version;
   return rc;

@@ -6,8 +6,6 @@
 
 #include "replay/core.h"
 
-#define REPLAY_BATCH_BYTES_MAX ((size_t)96 << 20)  // of records in one answer; fewer groups than asked go beyond it
-
 // A BATCH_REQUEST has come for weights of this version: takes the version as the newest, returns what was leased for the
 // same update (the learner would not ask again had it got it), sweeps what is too old. AGRL_EVERSION: an old request.
 agrl_rc replay_serve_arrive(replay_core *c, uint64_t version, agrl_error *err);

@@ -41,6 +41,8 @@ void agrl_conf_release(const agrl_conf_key *table, size_t n, void *out);
 void agrl_conf_dump(const agrl_conf_key *table, size_t n, const void *in, bool with_help, agrl_buf *yaml);
 // Compares two structs: the first changed key that is not reloadable is named in err (AGRL_EPERM).
 agrl_rc agrl_conf_reloadable(const agrl_conf_key *table, size_t n, const void *before, const void *after, agrl_error *err);
+// Exchanges the reloadable fields of two structs and touches no other: other threads may be reading those.
+void agrl_conf_swap_reloadable(const agrl_conf_key *table, size_t n, void *a, void *b);
 const char *agrl_conf_nearest(const char *word, const char *const *candidates, size_t n);  // by edit distance, or NULL
 
 #endif

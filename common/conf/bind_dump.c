@@ -109,6 +109,30 @@ void agrl_conf_dump(const agrl_conf_key *table, size_t n, const void *in, bool w
   }
 }
 
+static size_t field_bytes(agrl_conf_type t) {
+  switch (t) {
+    case AGRL_CONF_BOOL: return sizeof(bool);
+    case AGRL_CONF_INT: return sizeof(int64_t);
+    case AGRL_CONF_REAL: return sizeof(double);
+    case AGRL_CONF_BYTES:
+    case AGRL_CONF_DURATION: return sizeof(uint64_t);
+    case AGRL_CONF_STRING: return sizeof(char *);
+    case AGRL_CONF_ENUM: return sizeof(int);
+  }
+  return 0;
+}
+
+void agrl_conf_swap_reloadable(const agrl_conf_key *table, size_t n, void *a, void *b) {
+  for (size_t i = 0; i < n; i++) {
+    if (!table[i].reload) continue;
+    unsigned char held[sizeof(uint64_t)];
+    size_t bytes = field_bytes(table[i].type);
+    memcpy(held, conf_field(&table[i], a), bytes);
+    memcpy(conf_field(&table[i], a), conf_field(&table[i], b), bytes);
+    memcpy(conf_field(&table[i], b), held, bytes);
+  }
+}
+
 agrl_rc agrl_conf_reloadable(const agrl_conf_key *table, size_t n, const void *before, const void *after, agrl_error *err) {
   agrl_buf was = {0}, is = {0};
   agrl_rc rc = AGRL_OK;

@@ -92,6 +92,16 @@ static agrl_rc check_model(const agrl_config *c, agrl_error *err) {
   return AGRL_OK;
 }
 
+// The learner computes log-probs of the unfiltered distribution at temperature 1; another sampler makes their ratio wrong.
+static agrl_rc check_sampler(const agrl_config *c, agrl_error *err) {
+  static const char why[] = "while grpo.versions is above 0, because the learner computes the policy ratio of the unfiltered distribution at temperature 1";
+  if (c->grpo.versions <= 0) return AGRL_OK;
+  if (c->actor.temperature != 1) return agrl_fail(err, AGRL_ECONFIG, "actor.temperature: %g must be 1 %s", c->actor.temperature, why);
+  if (c->actor.top_p != 1) return agrl_fail(err, AGRL_ECONFIG, "actor.top_p: %g must be 1 %s", c->actor.top_p, why);
+  if (c->actor.top_k != 0) return agrl_fail(err, AGRL_ECONFIG, "actor.top_k: %" PRId64 " must be 0 %s", c->actor.top_k, why);
+  return AGRL_OK;
+}
+
 static agrl_rc check_method(const agrl_config *c, agrl_error *err) {
   int64_t group = c->grpo.group_size;
   if (c->grpo.dual_clip != 0 && c->grpo.dual_clip <= 1) return agrl_fail(err, AGRL_ECONFIG, "grpo.dual_clip: %g must be above 1, or 0 for none", c->grpo.dual_clip);
@@ -125,6 +135,7 @@ agrl_rc agrl_config_check(const agrl_config *c, agrl_error *err) {
   agrl_rc rc = check_run(c, err);
   if (!rc) rc = check_model(c, err);
   if (!rc) rc = check_method(c, err);
+  if (!rc) rc = check_sampler(c, err);
   if (!rc) rc = check_addresses(c, err);
   return rc;
 }

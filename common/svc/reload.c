@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SIGHUP: the same file and the same overrides are read again. Either every changed key may change while the daemon runs,
-// or the first that may not is named and nothing changes. Replaced configurations are kept until the end, because
-// modules borrow their strings.
+// or the first that may not is named and nothing changes. Only fields that may change are written: other threads read the
+// rest. Replaced values are kept until the end, because modules borrow their strings.
 #include <stdlib.h>
 
 #include "common/base/log.h"
@@ -23,8 +23,8 @@ void svc_reload(svc_private *p) {
     return;
   }
   p->retired = agrl_xreallocarray(p->retired, p->n_retired + 1, sizeof *p->retired);
-  p->retired[p->n_retired++] = s->config;
-  s->config = next;
+  agrl_conf_swap_reloadable(agrl_config_table, agrl_config_table_len, &s->config, &next);
+  p->retired[p->n_retired++] = next;
   agrl_log_init(s->name, (agrl_log_level)s->config.obs.log_level);
   if (s->def->reload != NULL) s->def->reload(s);
   agrl_logi("reloaded config=%s", p->options.config != NULL ? p->options.config : "defaults");

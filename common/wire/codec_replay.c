@@ -7,6 +7,7 @@ static void hello_put(wire *w, const agrl_msg_hello *in, Agrl__V1__Hello *pb) {
   pb->run = in->run;
   pb->checkpoint_version = in->checkpoint_version;
   pb->version = in->version;
+  pb->max_group = in->max_group;
   if (!wire_count(w, in->n_entries, AGRL_LIMIT_ENTRIES, "journal entries")) return;
   pb->n_entries = in->n_entries;
   pb->entries = wire_array(w, in->n_entries, sizeof *pb->entries);
@@ -23,6 +24,7 @@ static void hello_get(wire *w, const Agrl__V1__Hello *pb, agrl_msg_hello *out) {
   out->run = pb->run;
   out->checkpoint_version = pb->checkpoint_version;
   out->version = pb->version;
+  out->max_group = pb->max_group;
   if (!wire_count(w, pb->n_entries, AGRL_LIMIT_ENTRIES, "journal entries")) return;
   agrl_journal_entry *all = wire_array(w, pb->n_entries, sizeof *all);
   for (size_t i = 0; i < pb->n_entries && w->rc == AGRL_OK; i++) {

@@ -20,6 +20,7 @@ typedef struct agrl_msg_hello {
   uint64_t run;
   uint64_t checkpoint_version, version;  // version: of the journal's last entry
   size_t n_entries;
+  uint64_t max_group;                    // highest id in the whole journal: replay begins new groups above it
   const agrl_journal_entry *entries;     // after the checkpoint, in order: these are TRAINED, every other lease returns
 } agrl_msg_hello;
 

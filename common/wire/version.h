@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Weight versions as they travel: epoch << 32 | step, strictly increasing along the surviving line of weights. The epoch
-// grows when the learner restarts; the step goes on, because its journal is replayed to the same weights.
+// grows only on a fork: when a restarted learner cannot redo its journal to the same weights. The step goes on.
 #ifndef AGRL_WIRE_VERSION_H
 #define AGRL_WIRE_VERSION_H
 

@@ -16,7 +16,8 @@
   X(gemm, "OpenBLAS products of a training step: forward, input gradient, weight gradient") \
   X(attention, "causal attention forward, backward and decode")                           \
   X(elementwise, "norms, SwiGLU, log-softmax, AdamW: bytes moved against the memory bandwidth") \
-  X(model, "decode, prefill and training step of the quickstart model and of a 135M Llama") \
+  X(model, "decode, prefill and training step (without and with AdamW) of the quickstart model and of a 135M Llama") \
+  X(weights, "a weight version of both models: snapshot and hash, receipt and verification, decode pause of a swap") \
   X(replay, "scored traces of 2 KiB committed with fsync: traces/s and commit time")
 
 typedef struct bench_peak {  // measured at start for a number of threads
@@ -41,6 +42,8 @@ double bench_time(const bench_env *e, void (*fn)(void *arg), void *arg);
 // it.
 void bench_begin(bench_env *e, const char *name, int which);
 void bench_end(bench_env *e);
+// Adds v with four significant digits: more would be noise.
+void bench_number(bench_env *e, const char *key, double v);
 // Adds seconds and, where not 0, GFLOP/s with its ratio to the f32 peak and GB/s with its ratio to the memory
 // bandwidth.
 void bench_rates(bench_env *e, int which, double seconds, double flop, double bytes);

@@ -58,22 +58,21 @@ void bench_end(bench_env *e) {
   fflush(stdout);
 }
 
-// Four significant digits: more would be noise.
-static void rate(bench_env *e, const char *key, double v) {
+void bench_number(bench_env *e, const char *key, double v) {
   char text[32];
   snprintf(text, sizeof text, "%.4g", v);
   agrl_jw_kf64(&e->json, key, strtod(text, NULL));
 }
 
 void bench_rates(bench_env *e, int which, double seconds, double flop, double bytes) {
-  rate(e, "seconds", seconds);
+  bench_number(e, "seconds", seconds);
   if (flop > 0) {
-    rate(e, "gflops", flop / seconds / 1e9);
-    rate(e, "ratio_to_peak", flop / seconds / 1e9 / e->peak[which].fma_gflops);
+    bench_number(e, "gflops", flop / seconds / 1e9);
+    bench_number(e, "ratio_to_peak", flop / seconds / 1e9 / e->peak[which].fma_gflops);
   }
   if (bytes > 0) {
-    rate(e, "gb_per_s", bytes / seconds / 1e9);
-    rate(e, "ratio_to_bandwidth", bytes / seconds / 1e9 / e->peak[which].read_gbps);
+    bench_number(e, "gb_per_s", bytes / seconds / 1e9);
+    bench_number(e, "ratio_to_bandwidth", bytes / seconds / 1e9 / e->peak[which].read_gbps);
   }
 }
 
@@ -93,9 +92,9 @@ static void measure_machine(bench_env *e) {
   for (int t = 0; t < 2; t++) {
     bench_peak_measure(e->pool[t], e->n_threads[t], &e->peak[t]);
     bench_begin(e, "machine", t);
-    rate(e, "fma_f32_gflops", e->peak[t].fma_gflops);
-    if (e->peak[t].bf16_gflops > 0) rate(e, "bf16_dot_gflops", e->peak[t].bf16_gflops);
-    rate(e, "memory_read_gb_per_s", e->peak[t].read_gbps);
+    bench_number(e, "fma_f32_gflops", e->peak[t].fma_gflops);
+    if (e->peak[t].bf16_gflops > 0) bench_number(e, "bf16_dot_gflops", e->peak[t].bf16_gflops);
+    bench_number(e, "memory_read_gb_per_s", e->peak[t].read_gbps);
     bench_end(e);
   }
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whole-model cases with random weights, on all threads: decode (groups of 8 share a 128-token prompt; a token is drawn
-// and its log-prob kept, as an actor does), prefill, and a training step without the optimiser. FLOP count the products of
-// the model and attention; a training step counts three forwards. Bytes of a decode step: every weight once, and the keys
+// and its log-prob kept, as an actor does), prefill, a training pass without the optimiser ("train") and with it ("train_step":
+// gradients cleared, their norm, AdamW over every tensor with the bf16 copies that are served). FLOP count the products of
+// the model and attention; a training pass counts three forwards and nothing
+// for the optimiser. Bytes of a decode step: every weight once, and the keys
 // and values read.
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,69 +14,20 @@
 #include "common/model/decode.h"
 #include "common/model/train.h"
 #include "common/tensor/tensor.h"
-#include "tests/bench/bench_cases.h"
+#include "learner/learner.h"
+#include "tests/bench/bench_subject.h"
 
 enum { PROMPT = 128, NEW = 64, GROUP = 8, BATCH_MAX = 64, PREFILL = 512, TRAIN_SEQS = 8, TRAIN_LEN = 256 };
-
-typedef struct subject {
-  const char *name;
-  agrl_spec spec;
-  agrl_layout *l;
-  float *params;  // values are bf16, as served
-  agrl_weights *w;
-  double mults;  // weights of products per token: all matrices, the embedding table only as LM head
-} subject;
-
-static void *need(void *p) {
-  if (p != NULL) return p;
-  fprintf(stderr, "agrl-bench: no memory for the model case\n");
-  exit(71);
-}
-
-static agrl_spec shape(int layers, int hidden, int ffn, int heads, int kv, int vocab, bool tied) {
-  return (agrl_spec){.arch = "llama", .n_layers = layers, .hidden = hidden, .ffn = ffn, .n_heads = heads, .n_kv_heads = kv,
-                     .head_dim = hidden / heads, .vocab = vocab, .context = 1024, .rope_theta = 10000, .norm_eps = 1e-5f,
-                         .tied = tied,
-                     .start_id = -1, .end_id = -1};
-}
-
-static void subject_open(subject *m) {
-  agrl_error err;
-  if (agrl_layout_new(&m->spec, &m->l, &err) != AGRL_OK) {
-    fprintf(stderr, "agrl-bench: %s\n", err.msg);
-    exit(70);
-  }
-  const size_t n = m->l->n_elements;
-  m->params = need(agrl_block_alloc(n * sizeof(float)));
-  agrl_params_init(m->l, m->params, 1);
-  m->w = agrl_weights_from_f32(m->l, m->params, 1);
-  agrl_f32_from_bf16(m->params, agrl_weights_block(m->w), n);
-  m->mults = (double)agrl_layout_params(m->l);
-  if (!m->spec.tied) m->mults -= (double)m->spec.vocab * m->spec.hidden;
-}
-
-static void subject_close(subject *m) {
-  agrl_weights_unref(m->w);
-  agrl_block_free(m->params, m->l->n_elements * sizeof(float));
-  agrl_layout_free(m->l);
-}
 
 static double attn_mults(const agrl_spec *s, double keys) {  // scores and values of one query over so many keys
   return 2.0 * s->n_layers * s->n_heads * s->head_dim * keys;
 }
 
-static agrl_decoder *decoder(bench_env *e, const subject *m, size_t batch, size_t prompt, size_t new_tokens) {
+static agrl_decoder *decoder(bench_env *e, const bench_subject *m, size_t batch, size_t prompt, size_t new_tokens) {
   agrl_decoder *d = NULL;
   agrl_error err;
-  if (agrl_decoder_new(m->l, e->pool[1], batch, prompt, new_tokens, &d, &err) != AGRL_OK) fprintf(stderr, "agrl-bench: %s\n",
-                                                                                                  err.msg);
-  return need(d);
-}
-
-static void begin(bench_env *e, const char *what, const subject *m) {
-  bench_begin(e, what, 1);
-  agrl_jw_kstr(&e->json, "model", m->name);
-  agrl_jw_ku64(&e->json, "parameters", agrl_layout_params(m->l));
+  if (agrl_decoder_new(m->l, e->pool[1], batch, prompt, new_tokens, &d, &err) != AGRL_OK) bench_die(err.msg);
+  return d;
 }
 
 static void tokens_rate(bench_env *e, double tokens, double seconds) {
@@ -83,7 +36,7 @@ static void tokens_rate(bench_env *e, double tokens, double seconds) {
 
 typedef struct decode_arg {
   agrl_pool *pool;
-  const subject *m;
+  const bench_subject *m;
   agrl_decoder *d;
   agrl_prefix *prefix[BATCH_MAX];
   agrl_seq *seqs[BATCH_MAX];
@@ -116,13 +69,13 @@ static void decode_once(void *arg) {
   agrl_pool_run(a->pool, draw, a, a->n);
 }
 
-static void decode_batch(bench_env *e, const subject *m, size_t n) {
+static void decode_batch(bench_env *e, const bench_subject *m, size_t n) {
   const size_t V = (size_t)m->spec.vocab;
   int32_t prompt[PROMPT];
   decode_arg a = {.pool = e->pool[1], .m = m, .d = decoder(e, m, n, PROMPT, NEW), .n = n};
   agrl_rng_init(&a.rng, 5, n);
-  a.logits = need(agrl_block_alloc(n * V * sizeof(float)));
-  a.scratch = need(agrl_block_alloc(n * V * sizeof(float)));
+  a.logits = bench_need(agrl_block_alloc(n * V * sizeof(float)));
+  a.scratch = bench_need(agrl_block_alloc(n * V * sizeof(float)));
   const size_t groups = (n + GROUP - 1) / GROUP;
   for (size_t g = 0; g < groups; g++) {
     for (size_t i = 0; i < PROMPT; i++) prompt[i] = (int32_t)agrl_rng_below(&a.rng, (uint32_t)V);
@@ -131,7 +84,7 @@ static void decode_batch(bench_env *e, const subject *m, size_t n) {
   reopen(&a);
   const double s = bench_time(e, decode_once, &a);
   const double keys = PROMPT + NEW / 2.0, kv_bytes = 8.0 * m->spec.n_layers * m->spec.n_kv_heads * m->spec.head_dim;
-  begin(e, "decode", m);
+  bench_subject_begin(e, "decode", m);
   agrl_jw_ku64(&e->json, "batch", n);
   tokens_rate(e, (double)n, s);
   bench_rates(e, 1, s, 2.0 * (double)n * (m->mults + attn_mults(&m->spec, keys)),
@@ -143,7 +96,7 @@ static void decode_batch(bench_env *e, const subject *m, size_t n) {
 }
 
 typedef struct prefill_arg {
-  const subject *m;
+  const bench_subject *m;
   agrl_decoder *d;
   int32_t tokens[PREFILL];
   float *logits;
@@ -154,13 +107,13 @@ static void prefill_once(void *arg) {
   agrl_prefix_unref(a->d, agrl_decoder_prefill(a->d, a->m->w, a->tokens, PREFILL, a->logits));
 }
 
-static void prefill(bench_env *e, const subject *m) {
+static void prefill(bench_env *e, const bench_subject *m) {
   const size_t V = (size_t)m->spec.vocab;
-  prefill_arg a = {.m = m, .d = decoder(e, m, 1, PREFILL, 1), .logits = need(agrl_block_alloc(V * sizeof(float)))};
+  prefill_arg a = {.m = m, .d = decoder(e, m, 1, PREFILL, 1), .logits = bench_need(agrl_block_alloc(V * sizeof(float)))};
   for (size_t i = 0; i < PREFILL; i++) a.tokens[i] = (int32_t)(i * 7919 % V);
   const double s = bench_time(e, prefill_once, &a);
   const double head = (double)m->spec.vocab * m->spec.hidden;  // on the last position only
-  begin(e, "prefill", m);
+  bench_subject_begin(e, "prefill", m);
   agrl_jw_ku64(&e->json, "prompt", PREFILL);
   tokens_rate(e, PREFILL, s);
   bench_rates(e, 1, s, 2.0 * (PREFILL * (m->mults - head + attn_mults(&m->spec, PREFILL / 2.0)) + head), 0);
@@ -170,27 +123,50 @@ static void prefill(bench_env *e, const subject *m) {
 }
 
 typedef struct train_arg {
-  const subject *m;
+  agrl_pool *pool;
   agrl_trainer *t;
   agrl_batch b;
+  learner_optim optim;
   size_t start[TRAIN_SEQS + 1];
   int32_t tokens[TRAIN_SEQS * TRAIN_LEN], target[TRAIN_SEQS * TRAIN_LEN];
-  float logp[TRAIN_SEQS * TRAIN_LEN], entropy[TRAIN_SEQS * TRAIN_LEN], dlogp[TRAIN_SEQS * TRAIN_LEN], *grads;
+  float logp[TRAIN_SEQS * TRAIN_LEN], entropy[TRAIN_SEQS * TRAIN_LEN], dlogp[TRAIN_SEQS * TRAIN_LEN];
 } train_arg;
 
 static void train_once(void *arg) {
   train_arg *a = arg;
-  if (agrl_trainer_forward(a->t, a->m->params, &a->b, true, a->logp, a->entropy, NULL) != AGRL_OK) exit(70);
-  agrl_trainer_backward(a->t, a->m->params, &a->b, a->dlogp, a->grads);
+  if (agrl_trainer_forward(a->t, a->optim.served, &a->b, true, a->logp, a->entropy, NULL) != AGRL_OK) exit(70);
+  agrl_trainer_backward(a->t, a->optim.served, &a->b, a->dlogp, a->optim.grads);
 }
 
-static void train(bench_env *e, const subject *m) {
+static void train_step_once(void *arg) {
+  static const learner_hyper hyper = {.lr = 1e-6, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.01, .grad_clip = 1};
+  train_arg *a = arg;
+  double norm;
+  bool clipped;
+  learner_optim_zero_grads(&a->optim);
+  train_once(a);
+  if (!learner_optim_step(&a->optim, a->pool, &hyper, &norm, &clipped)) bench_die("the gradient is not finite");
+}
+
+static void train_line(bench_env *e, const bench_subject *m, const char *name, void (*fn)(void *), train_arg *a) {
+  enum { T = TRAIN_SEQS * TRAIN_LEN };
+  const double s = bench_time(e, fn, a);
+  bench_subject_begin(e, name, m);
+  agrl_jw_ku64(&e->json, "sequences", TRAIN_SEQS);
+  agrl_jw_ku64(&e->json, "length", TRAIN_LEN);
+  agrl_jw_ku64(&e->json, "state_bytes", agrl_trainer_bytes(a->t));
+  tokens_rate(e, T, s);
+  bench_rates(e, 1, s, 6.0 * T * (m->mults + attn_mults(&m->spec, TRAIN_LEN / 2.0)), 0);
+  bench_end(e);
+}
+
+static void train(bench_env *e, const bench_subject *m) {
   enum { T = TRAIN_SEQS * TRAIN_LEN };
   static train_arg a;
   agrl_error err;
-  a = (train_arg){.m = m, .grads = need(agrl_block_alloc(m->l->n_elements * sizeof(float)))};
-  if (agrl_trainer_new(m->l, e->pool[1], T, &a.t, &err) != AGRL_OK) fprintf(stderr, "agrl-bench: %s\n", err.msg);
-  need(a.t);
+  a = (train_arg){.pool = e->pool[1]};
+  if (agrl_trainer_new(m->l, e->pool[1], T, &a.t, &err) != AGRL_OK) bench_die(err.msg);
+  if (learner_optim_init(&a.optim, m->l, m->params, &err) != AGRL_OK) bench_die(err.msg);
   for (size_t i = 0; i < T; i++) {
     a.tokens[i] = (int32_t)(i * 7919 % (size_t)m->spec.vocab);
     a.target[i] = (i + 1) % TRAIN_LEN != 0 ? (int32_t)((i + 1) * 7919 % (size_t)m->spec.vocab) : -1;
@@ -198,29 +174,20 @@ static void train(bench_env *e, const subject *m) {
   }
   for (size_t i = 0; i <= TRAIN_SEQS; i++) a.start[i] = i * TRAIN_LEN;
   a.b = (agrl_batch){TRAIN_SEQS, a.start, a.tokens, a.target};
-  const double s = bench_time(e, train_once, &a);
-  begin(e, "train", m);
-  agrl_jw_ku64(&e->json, "sequences", TRAIN_SEQS);
-  agrl_jw_ku64(&e->json, "length", TRAIN_LEN);
-  agrl_jw_ku64(&e->json, "state_bytes", agrl_trainer_bytes(a.t));
-  tokens_rate(e, T, s);
-  bench_rates(e, 1, s, 6.0 * T * (m->mults + attn_mults(&m->spec, TRAIN_LEN / 2.0)), 0);
-  bench_end(e);
+  train_line(e, m, "train", train_once, &a);
+  train_line(e, m, "train_step", train_step_once, &a);
   agrl_trainer_free(a.t);
-  agrl_block_free(a.grads, m->l->n_elements * sizeof(float));
+  learner_optim_release(&a.optim);
 }
 
 void bench_model(bench_env *e) {
   static const size_t batches[] = {1, 8, 32, 64};
-  subject models[] = {
-      {.name = "quickstart", .spec = shape(4, 128, 384, 4, 2, 1024, true)},
-      {.name = "135m", .spec = shape(30, 576, 1536, 9, 3, 49152, true)},
-  };
-  for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
-    subject_open(&models[i]);
-    for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) decode_batch(e, &models[i], batches[b]);
-    prefill(e, &models[i]);
-    train(e, &models[i]);
-    subject_close(&models[i]);
+  for (int i = 0; i < BENCH_SUBJECTS; i++) {
+    bench_subject m;
+    bench_subject_open(&m, i);
+    for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) decode_batch(e, &m, batches[b]);
+    prefill(e, &m);
+    train(e, &m);
+    bench_subject_close(&m);
   }
 }

@@ -3,7 +3,6 @@
 // copied, verified and made a snapshot (actor), and the pause between two decode steps that taking it costs. The pause is
 // what an actor's engine does there: it takes a reference to the new snapshot and drops the old one, whose memory goes with
 // its last reference. The first step after a swap reads weights no cache holds; it is timed beside ordinary steps.
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,10 +10,9 @@
 #include "common/base/hash.h"
 #include "common/base/mem.h"
 #include "common/model/decode.h"
-#include "tests/bench/bench_cases.h"
-#include "tests/bench/bench_shapes.h"
+#include "tests/bench/bench_subject.h"
 
-enum { CHUNK = 1 << 20, PROMPT = 16, BATCH = 8, SWAPS = 40, STEPS_BETWEEN = 3, NEW = SWAPS * (STEPS_BETWEEN + 1) + 1 };
+enum { CHUNK = 1 << 20, PROMPT = 16, BATCH = 8, SWAPS = 24, STEPS_BETWEEN = 3, NEW = SWAPS * (STEPS_BETWEEN + 2) + 1 };
 
 typedef struct route {
   const agrl_layout *l;
@@ -79,7 +77,7 @@ static void swap_between_steps(agrl_pool *pool, const route *r, pauses *out) {
   for (int s = 0; s < SWAPS; s++) {
     for (int i = 0; i < STEPS_BETWEEN; i++) out->step[s * STEPS_BETWEEN + i] = timed_step(d, live, seqs, logits);
     agrl_weights *fresh = receive(r, (uint64_t)s + 2);
-    timed_step(d, live, seqs, logits) ; // the receiver runs beside the decoder: its traces in the caches are not the swap's
+    timed_step(d, live, seqs, logits);  // what receiving left in the caches is not the swap's: an actor receives meanwhile
     const uint64_t start = agrl_mono_ns();
     agrl_weights *old = live;
     live = agrl_weights_ref(fresh);
@@ -95,18 +93,16 @@ static void swap_between_steps(agrl_pool *pool, const route *r, pauses *out) {
   free(logits);
 }
 
-static void measure(bench_env *e, const bench_shape *shape) {
-  bench_model m;
-  bench_model_open(&m, shape);
+static void measure(bench_env *e, int index) {
+  static pauses p;
+  bench_subject m;
+  bench_subject_open(&m, index);
   route r = {.l = m.l, .source = agrl_weights_block(m.w), .bytes = m.l->n_elements * sizeof(uint16_t),
              .hash = agrl_weights_hash(m.w)};
-  r.scratch = agrl_block_alloc(r.bytes);
-  if (!r.scratch) bench_die("no memory for the receive buffer");
-  static pauses p;
+  r.scratch = bench_need(agrl_block_alloc(r.bytes));
   const double publish = bench_time(e, snapshot_once, &r), take = bench_time(e, receive_once, &r);
   swap_between_steps(e->pool[1], &r, &p);
-  bench_begin(e, "weights", 1);
-  agrl_jw_kstr(&e->json, "model", shape->name);
+  bench_subject_begin(e, "weights", &m);
   agrl_jw_ku64(&e->json, "bytes_per_version", r.bytes);
   bench_number(e, "snapshot_hash_seconds", publish);
   bench_number(e, "receive_verify_seconds", take);
@@ -117,9 +113,9 @@ static void measure(bench_env *e, const bench_shape *shape) {
   bench_number(e, "step_after_swap_median_seconds", quantile(p.first, SWAPS, 0.5));
   bench_end(e);
   agrl_block_free(r.scratch, r.bytes);
-  bench_model_close(&m);
+  bench_subject_close(&m);
 }
 
 void bench_weights(bench_env *e) {
-  for (size_t i = 0; i < BENCH_SHAPES; i++) measure(e, &bench_shapes[i]);
+  for (int i = 0; i < BENCH_SUBJECTS; i++) measure(e, i);
 }

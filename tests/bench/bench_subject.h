@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// The two models that whole-model cases measure, with random weights: the quickstart's shape and a 135M Llama.
+#ifndef AGRL_BENCH_SUBJECT_H
+#define AGRL_BENCH_SUBJECT_H
+
+#include "common/model/weights.h"
+#include "tests/bench/bench_cases.h"
+
+enum { BENCH_SUBJECTS = 2 };
+
+typedef struct bench_subject {
+  const char *name;
+  agrl_spec spec;
+  agrl_layout *l;
+  float *params;  // values are bf16, as served
+  agrl_weights *w;
+  double mults;  // weights of products per token: all matrices, the embedding table only as LM head
+} bench_subject;
+
+void bench_subject_open(bench_subject *m, int index);  // below BENCH_SUBJECTS
+void bench_subject_close(bench_subject *m);
+void *bench_need(void *p);                             // ends the program when p is NULL
+_Noreturn void bench_die(const char *why);
+// bench_begin with the model's name and size, on all threads.
+void bench_subject_begin(bench_env *e, const char *what, const bench_subject *m);
+
+#endif
