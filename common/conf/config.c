@@ -108,7 +108,7 @@ const agrl_conf_key agrl_config_table[] = {
     REAL("replay.accuracy_low", replay.accuracy_low, "0.01", 0, 1, "Plain groups below this accuracy train only if their shaped reward has spread."),
     REAL("replay.accuracy_high", replay.accuracy_high, "0.9", 0, 1, "Plain groups above this accuracy train only if their shaped reward has spread."),
     TIME("replay.task_lease", replay.task_lease_ns, "60s", 0.1, 86400, "A task not answered within this is given out again."),
-    TIME("replay.batch_lease", replay.batch_lease_ns, "120s", 0.1, 86400, "A batch not reported within this is given up once the learner has gone on to newer weights; only its asking again brings a batch back."),
+    TIME("replay.batch_lease", replay.batch_lease_ns, "120s", 0.1, 86400, "A batch not reported within this is retired once the learner has gone on to newer weights; until then it returns only when the learner asks again."),
     INT("replay.keep_groups", replay.keep_groups, "10000", 0, 1e9, "Trained groups kept for inspection after a checkpoint passed them."),
 
     INT("learner.threads", learner.threads, "2", 1, 256, "Compute threads."),

@@ -124,6 +124,11 @@ static void keys_must_agree(void **state) {
   accepted("grpo: {dual_clip: 0}\n");
   refused("replay: {accuracy_low: 0.95}\n", AGRL_ECONFIG, "replay.accuracy_low");
   refused("replay: {map_size: 1GiB, map_max: 512MiB}\n", AGRL_ECONFIG, "replay.map_max");
+  refused("actor: {temperature: 0.7}\n", AGRL_ECONFIG, "actor.temperature: 0.7 must be 1 while grpo.versions is above 0");
+  refused("actor: {top_p: 0.9}\n", AGRL_ECONFIG, "actor.top_p: 0.9 must be 1 while");
+  refused("actor: {top_k: 40}\n", AGRL_ECONFIG, "actor.top_k: 40 must be 0 while");
+  accepted("grpo: {versions: 0}\nactor: {temperature: 0.7, top_p: 0.9, top_k: 40}\n");
+  refused("replay: {samples_per_insert: 2}\n", AGRL_ECONFIG, "replay.samples_per_insert: \"2\": out of range, 0.01 to 1");
   refused("actor: {max_unacked: 3}\n", AGRL_ECONFIG, "actor.max_unacked");
   refused("run: {name: a/b}\n", AGRL_ECONFIG, "run.name: \"a/b\"");
   refused("run: {name: ''}\n", AGRL_ECONFIG, "run.name");
@@ -222,6 +227,19 @@ static void reload_refuses_what_needs_a_restart(void **state) {
   agrl_config_release(&a), agrl_config_release(&b);
 }
 
+static void reload_touches_nothing_else(void **state) {
+  agrl_config a, b;
+  agrl_config_load(NULL, &a, NULL), agrl_config_load(NULL, &b, NULL);
+  agrl_config before = a;
+  agrl_config_set(&b, "obs.log_level", "debug", NULL);
+  agrl_conf_swap_reloadable(agrl_config_table, agrl_config_table_len, &a, &b);
+  assert_int_equal(b.obs.log_level, before.obs.log_level);
+  assert_int_not_equal(a.obs.log_level, before.obs.log_level);
+  a.obs.log_level = before.obs.log_level;
+  assert_memory_equal(&a, &before, sizeof a);  // the same strings, too: others hold pointers to them
+  agrl_config_release(&a), agrl_config_release(&b);
+}
+
 static char *endpoint_in(const char *dir, const char *service) {
   agrl_config c;
   agrl_config_load(NULL, &c, NULL);
@@ -282,6 +300,7 @@ int main(void) {
       cmocka_unit_test(overrides_are_checked), cmocka_unit_test(dump_loads_to_the_same),
       cmocka_unit_test(example_file_is_the_table),
       cmocka_unit_test(nearest_word_is_near),  cmocka_unit_test(reload_refuses_what_needs_a_restart),
+      cmocka_unit_test(reload_touches_nothing_else),
       cmocka_unit_test(endpoints_fit_a_socket_address),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -70,6 +70,7 @@ static void test_survives_reopen(void **state) {
   assert_int_equal(e[2].step.n_groups, 0);
   assert_string_equal(e[1].outcome, "trained");
   assert_true(learner_journal_has_group(j, 40));
+  assert_true(learner_journal_max_group(j) == UINT64_MAX - 3);
   assert_false(learner_journal_has_group(j, 41));
   agrl_journal_entry *after = learner_journal_after(j, AGRL_VERSION(1, 1), &n);
   assert_int_equal(n, 2);
@@ -147,6 +148,22 @@ static void test_full_disk(void **state) {
   learner_journal_close(j);
 }
 
+// Ids of a line that was given up have been used all the same.
+static void test_max_group_outlives_forks(void **state) {
+  (void)state;
+  learner_journal *j = reopen(NULL);
+  assert_true(learner_journal_max_group(j) == 0);
+  append(j, AGRL_VERSION(1, 1), 1, 2);
+  append(j, AGRL_VERSION(1, 2), 90, 2);
+  assert_int_equal(learner_journal_fork(j, AGRL_VERSION(1, 1), 2, "test", NULL), AGRL_OK);
+  assert_true(learner_journal_max_group(j) == 91);
+  append(j, AGRL_VERSION(2, 2), 7, 1);
+  j = reopen(j);
+  assert_false(learner_journal_has_group(j, 91));
+  assert_true(learner_journal_max_group(j) == 91);
+  learner_journal_close(j);
+}
+
 static void write_text(const char *text) { assert_int_equal(agrl_file_write_atomic(path, text, strlen(text), NULL), AGRL_OK); }
 
 static void test_damage_inside_is_an_error(void **state) {
@@ -215,6 +232,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_damage_inside_is_an_error, fresh, clean),
       cmocka_unit_test_setup_teardown(test_fork, fresh, clean),
       cmocka_unit_test_setup_teardown(test_many_groups, fresh, clean),
+      cmocka_unit_test_setup_teardown(test_max_group_outlives_forks, fresh, clean),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

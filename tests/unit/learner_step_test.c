@@ -348,6 +348,7 @@ static void test_exclusions(void **state) {
   assert_int_equal(learner_step_run(&c, &g[1], 1, &st, NULL), AGRL_OK);  // nothing left to train on
   assert_true(st.empty && !st.applied && !st.nonfinite);
   assert_string_equal(learner_step_outcome(&st), "empty");
+  assert_true(isnan(st.loss.total) && isnan(st.loss.policy) && isnan(st.loss.kl_loss));  // no loss is not a loss of 0
   assert_true(c.version == AGRL_VERSION(1, 2));
   before = learner_optim_hash(&c.optim);
   assert_memory_equal(&before, &after, sizeof after);
@@ -390,6 +391,60 @@ static void test_packing_does_not_matter(void **state) {
   assert_float_equal(norm[0], norm[1], 1e-4 * norm[0]);
 }
 
+static char *line_of(const learner_step_stats *st) {
+  agrl_buf b = {0};
+  learner_line_step(st, &b);
+  return agrl_buf_take(&b);
+}
+
+// Without a reference there is no KL to it; the sampler's KL is still known.
+static void test_no_reference_no_kl(void **state) {
+  (void)state;
+  for (int with = 0; with < 2; with++) {
+    config.grpo.kl_beta = with ? 0.02 : 0;
+    learner_core c;
+    make_core(&c, NULL);
+    learner_step_stats st;
+    one_step(&c, NULL, &st);
+    char *line = line_of(&st);
+    assert_int_equal(st.loss.reference_tokens, with ? st.loss.tokens : 0);
+    assert_int_equal(strstr(line, "\"kl\":null") == NULL, with);
+    assert_int_equal(isnan(st.loss.kl_loss), !with);
+    assert_null(strstr(line, "\"kl_sampler\":null"));
+    free(line);
+    learner_step_stats_release(&st);
+    learner_core_release(&c);
+  }
+  set_config();
+}
+
+// Versions: a row begun before the last swap says nothing about trainer against sampler, and age goes on across epochs.
+static void test_rows_over_versions(void **state) {
+  (void)state;
+  learner_core c;
+  make_core(&c, NULL);
+  c.version = AGRL_VERSION(2, 3);
+  agrl_arena arena;
+  agrl_arena_init(&arena, 0);
+  agrl_group g;
+  make_group(2, &arena, &g);  // no guided member
+  for (uint32_t i = 0; i < G; i++) {
+    uint64_t *v = (uint64_t *)g.members[i].trace.versions;
+    for (size_t t = 0; t < N_TOKENS; t++) v[t] = c.version;
+    v[0] = AGRL_VERSION(1, 5);  // of weights two steps ahead that did not survive
+  }
+  learner_step_stats st;
+  assert_int_equal(learner_step_run(&c, &g, 1, &st, NULL), AGRL_OK);
+  assert_int_equal(st.n_rows, G);
+  assert_true(isnan(st.logprob_diff_mean) && isnan(st.logprob_diff_max) && isnan(st.rows[0].logprob_diff));
+  assert_float_equal(st.staleness_max, 2, 0);
+  assert_float_equal(st.staleness_mean, 2.0 / N_TOKENS, 1e-12);
+  assert_float_equal(st.rows[0].version_span, 2, 0);
+  learner_step_stats_release(&st);
+  agrl_arena_release(&arena);
+  learner_core_release(&c);
+}
+
 int main(void) {
   agrl_log_init("test", AGRL_LOG_ERROR);
   const struct CMUnitTest tests[] = {
@@ -401,6 +456,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_lost_groups_fork, setup, teardown),
       cmocka_unit_test_setup_teardown(test_not_finite_changes_nothing, setup, teardown),
       cmocka_unit_test_setup_teardown(test_exclusions, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_no_reference_no_kl, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_rows_over_versions, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

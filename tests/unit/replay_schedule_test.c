@@ -47,6 +47,48 @@ static void tasks_carry_what_an_actor_needs(void **state) {
   assert_int_equal(g.tasks[0].first_member, 2);
 }
 
+static void an_undone_grant_is_given_out_again(void **state) {
+  (void)state;
+  agrl_msg_task_grant g = kit_ask(&kit, "a", "x", 6, 0);
+  assert_int_equal(g.n_tasks, 2);
+  replay_schedule_undo(&kit.core, &g);
+  agrl_msg_task_grant again = kit_ask(&kit, "b", "y", 6, 0);
+  assert_int_equal(again.n_tasks, 2);  // the same members to whoever asks first
+  for (size_t i = 0; i < 2; i++) {
+    assert_int_equal(again.tasks[i].group, g.tasks[i].group);
+    assert_int_equal(again.tasks[i].first_member, 0);
+    assert_int_equal(again.tasks[i].n_members, g.tasks[i].n_members);
+    assert_true(again.tasks[i].attempt > g.tasks[i].attempt);
+  }
+}
+
+// Long prompts: a grant stays well below what a message may hold, and what was left out is granted next.
+static void grants_are_bounded_in_bytes(void **state) {
+  (void)state;
+  enum { PROMPT = 900000 };
+  static char rules[PROMPT + 64];
+  kit_close(&kit);
+  size_t n = (size_t)snprintf(rules, sizeof rules, "prompt: \"");
+  memset(rules + n, 'x', PROMPT);
+  strcpy(rules + n + PROMPT, " {query}\"\n");
+  kit_write_text(kit.dir, "rules.yaml", rules);
+  agrl_task_text_free(kit.text);
+  char *path = agrl_path_join(kit.dir, "rules.yaml");
+  KIT_OK(agrl_task_text_load(path, &kit.text, err));
+  free(path);
+  kit.conf.replay.staleness_bound = 20;
+  kit_open(&kit);
+  agrl_msg_task_grant g = kit_ask(&kit, "a", "x", 80, 0);
+  assert_int_equal(g.n_tasks, REPLAY_GRANT_BYTES_MAX / PROMPT);
+  agrl_buf b = {0};
+  agrl_msg m = {.kind = AGRL_MSG_TASK_GRANT, .task_grant = g};
+  KIT_OK(agrl_msg_pack(&m, &b, err));
+  agrl_buf_release(&b);
+  uint64_t last = g.tasks[g.n_tasks - 1].group;
+  g = kit_ask(&kit, "a", "x", 80, 0);
+  assert_int_equal(g.tasks[0].group, last + 1);
+}
+
 static void expired_leases_are_given_out_again(void **state) {
   (void)state;
   agrl_msg_task_grant g = kit_ask(&kit, "a", "x", 4, 0);
@@ -497,6 +539,8 @@ static void random_histories_agree_with_the_model(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       WITH_KIT(tasks_carry_what_an_actor_needs),
+      WITH_KIT(an_undone_grant_is_given_out_again),
+      WITH_KIT(grants_are_bounded_in_bytes),
       WITH_KIT(expired_leases_are_given_out_again),
       WITH_KIT(a_restarted_actor_frees_its_leases),
       WITH_KIT(ladder_tasks_come_first_and_show_guidance),

@@ -191,6 +191,35 @@ static void a_lost_store_never_reuses_group_ids(void **state) {
   hello(1, 2, &(agrl_journal_entry){2, 2, ids}, 1);
   agrl_msg_task_grant g = kit_ask(&kit, "a", "x", 4, 2);
   assert_int_equal(g.tasks[0].group, 72);
+  agrl_msg_hello h = {.run = KIT_RUN, .checkpoint_version = 9, .version = 9, .max_group = 500};  // all of it checkpointed
+  agrl_msg_hello_reply r;
+  KIT_OK(replay_serve_hello(&kit.core, &h, &r, err));
+  assert_int_equal(kit.core.meta.next_group, 501);
+  h.max_group = 3;  // never back
+  KIT_OK(replay_serve_hello(&kit.core, &h, &r, err));
+  kit_restart(&kit);
+  assert_int_equal(kit.core.meta.next_group, 501);
+}
+
+// Answers hold whole groups within the limit; a group that fits no answer is given up instead of being asked for forever.
+static void answers_keep_within_their_size(void **state) {
+  (void)state;
+  uint64_t ids[8], all[4] = {1, 2, 3, 4};
+  kit.conf.replay.staleness_bound = 8;
+  make_ready(4, 1);
+  agrl_buf b = {0};
+  for (uint32_t i = 0; i < 4; i++) KIT_OK(replay_store_get_trace(kit.core.store, &(replay_trace_key){1, i}, &b, err));
+  size_t group = b.len;
+  agrl_buf_release(&b);
+  kit.core.batch_bytes_max = 2 * group + group / 2;  // the third group's first members would still fit
+  agrl_msg_groups_fetch f = {.n = 4, .ids = all};
+  agrl_msg_batch out;
+  KIT_OK(replay_serve_fetch(&kit.core, &f, &kit.arena, &out, err));
+  assert_int_equal(out.n_groups, 2);
+  assert_int_equal(ask_batch(1, 4, ids), 2);
+  kit.core.batch_bytes_max = group / 2;
+  assert_int_equal(ask_batch(1, 2, ids), 0);
+  assert_int_equal(kit.core.counts.removals[REPLAY_CAUSE_UNREADABLE], 1);
 }
 
 static void stale_groups_are_swept(void **state) {
@@ -372,6 +401,7 @@ int main(void) {
       WITH_KIT(hello_makes_the_store_agree_with_the_journal),
       WITH_KIT(hello_of_another_run_is_refused),
       WITH_KIT(a_lost_store_never_reuses_group_ids),
+      WITH_KIT(answers_keep_within_their_size),
       WITH_KIT(stale_groups_are_swept),
       WITH_KIT(patience_then_last_call),
       WITH_KIT(groups_are_fetched_in_any_state),
