@@ -12,7 +12,7 @@ every=10 window=7
 
 make_data
 # More versions than fit into the time; the store forgets old groups, as it does in a long run.
-start_job --set grpo.versions=1000000 --set obs.log_level=info --no-eval >&2
+start_job --set grpo.versions=1000000 --set replay.keep_groups=500 --set obs.log_level=info --no-eval >&2
 declare -A port_of=([replay]=1 [reward]=2 [learner]=3 [actor-0]=10 [actor-1]=11)
 wait_for 120 "RL version 1" version_is 1
 
@@ -33,7 +33,8 @@ for ((at = 0; at <= minutes * 60; at += every)); do
   job_over && die "the job ended after $at s"
   sample $((SECONDS - started))
 done
-agrlctl status --run-dir "$run" -o json | jq -e '[.processes[].restarts] | add == 0' >/dev/null || die "a daemon was restarted: its samples are of two processes"
+agrlctl status --run-dir "$run" -o json | jq -e '[.processes[].restarts] | add == 0' >/dev/null ||
+  die "a daemon was restarted: its samples are of two processes"
 
 awk -v window=$((window * 60)) -v versions="$(version)" '
   { name[$1]; n = ++count[$1]; t[$1, n] = $2; v["rss", $1, n] = $3; v["fds", $1, n] = $4; if ($2 > end) end = $2 }
