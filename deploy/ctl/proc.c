@@ -20,7 +20,6 @@
 #define BACKOFF_MIN_NS (200 * MS)
 #define BACKOFF_MAX_NS (10000 * MS)
 #define STEADY_NS (30000 * MS)  // up this long: the back-off starts over
-#define HASTY_NS (10000 * MS)   // an error exit this soon after the start counts as hopeless, five times in a row
 #define HARD_FAILURES 5
 
 const char *ctl_proc_program(ctl_proc_kind kind) {
@@ -91,8 +90,11 @@ agrl_rc ctl_proc_start(ctl_proc *p, const char *program, const char *config_path
   return pid > 0 ? AGRL_OK : AGRL_EIO;
 }
 
-static bool is_hard(int code) {  // usage, data, no input, permission, configuration, program not found
-  return code == 64 || code == 65 || code == 66 || code == 77 || code == 78 || code == 127;
+#define LONG_NS (3600000 * MS)  // an error exit this long after the start is an accident; sooner, five in a row are hopeless
+
+// usage, data, no input, self-check or diverged, wrong version or run, permission, configuration, program not found
+static bool is_hard(int code) {
+  return code == 64 || code == 65 || code == 66 || code == 70 || code == 76 || code == 77 || code == 78 || code == 127;
 }
 
 ctl_exit ctl_proc_exited(ctl_proc *p, int wait_status, uint64_t now_ns) {
@@ -104,7 +106,7 @@ ctl_exit ctl_proc_exited(ctl_proc *p, int wait_status, uint64_t now_ns) {
   }
   uint64_t up = now_ns - p->started_ns;
   if (up >= STEADY_NS) p->backoff_ns = BACKOFF_MIN_NS;
-  p->hard_failures = up < HASTY_NS && is_hard(p->exit_code) ? p->hard_failures + 1 : 0;
+  p->hard_failures = up < LONG_NS && is_hard(p->exit_code) ? p->hard_failures + 1 : 0;
   if (p->hard_failures >= HARD_FAILURES) {
     p->state = CTL_PROC_STOPPED;
     return CTL_EXIT_HOPELESS;

@@ -22,7 +22,7 @@ typedef struct ctl_proc {
   uint64_t started_ns, retry_ns, kill_ns;  // kill_ns: when a stopping process is killed
   uint64_t backoff_ns;
   unsigned restarts;      // after the first start
-  unsigned hard_failures; // in a row: exits for configuration or data within moments of the start
+  unsigned hard_failures; // in a row: exits that a restart does not mend (configuration, data, version, divergence)
   bool ever;
   bool ready, was_ready;  // of this start, as /readyz said last and ever; known of actors only
   int exit_code;          // of the last exit; 128 + signal when killed; -1: never exited

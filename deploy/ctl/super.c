@@ -14,6 +14,8 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/mem.h"
+#include "common/ckpt/hf.h"
+#include "common/wire/version.h"
 
 #define TICK_MS 100
 #define GRACE_NS (20 * UINT64_C(1000000000))
@@ -38,17 +40,27 @@ void ctl_super_stop_evaluation(ctl_super *s) {
 }
 
 void ctl_super_stop(ctl_super *s, ctl_end end) {
-  if (s->stage >= 0) return;
+  if (end == CTL_END_ASKED && !s->asked_ns) s->asked_ns = agrl_mono_ns();
+  if (s->stage >= 0) {  // a finished job that is draining: asked to stop, it is not evaluated
+    if (end == CTL_END_ASKED && s->end == CTL_END_DONE) s->end = end;
+    return;
+  }
   s->end = end;
   s->stage = 0;
 }
 
-// The learner's exit with 0 is the job's end only when its last version is made.
+// The learner's exit with 0 is the job's end only when its last version is in a checkpoint (no versions: the warm start's).
 static bool job_finished(ctl_super *s) {
   ctl_view_refresh(&s->view);
-  const ctl_point *last = ctl_series_last(&s->view.series);
-  if (s->config->grpo.versions == 0) return true;
-  return last && last->rl && last->step + 1 >= (double)s->config->grpo.versions;
+  char *dir = NULL, *root = agrl_path_join(s->config->run.dir, "checkpoints"), *sft = agrl_path_join(root, "sft");
+  uint64_t version = 0;
+  bool done = s->config->grpo.versions == 0 ? agrl_file_exists(sft)
+                                            : !agrl_ckpt_find_latest(root, &dir, &version, NULL) &&
+                                                  AGRL_VERSION_STEP(version) >= (uint64_t)s->config->grpo.versions;
+  free(dir);
+  free(root);
+  free(sft);
+  return done;
 }
 
 static void fail_job(ctl_super *s, const ctl_proc *p) {
@@ -131,12 +143,16 @@ static void start_evaluation(ctl_super *s) {
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     setpgid(0, 0);
+    signal(SIGPIPE, SIG_DFL);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     execv("/proc/self/exe", argv);
     _exit(127);
   }
   s->eval_pid = pid;
-  if (pid > 0) return;
+  if (pid > 0) {
+    setpgid(pid, pid);  // here too: a signal may come before the child has done it
+    return;
+  }
   s->exit_code = agrl_rc_exit(AGRL_ENOMEM);
   uv_stop(&s->loop);
 }
@@ -215,7 +231,8 @@ static void on_signal(uv_signal_t *h, int signum) {
     ctl_super_stop_evaluation(s);
   } else if (s->stage < 0) {
     ctl_view_say(&s->view, "stopping: actors drain, then reward, replay and learner (again: kill)");
-    s->asked_ns = agrl_mono_ns();
+    ctl_super_stop(s, CTL_END_ASKED);
+  } else if (!s->asked_ns) {
     ctl_super_stop(s, CTL_END_ASKED);
   } else if (agrl_since_s(s->asked_ns) > 1) {
     s->impatient = true;
@@ -281,6 +298,7 @@ static void close_loop(ctl_super *s) {
 ctl_end ctl_super_run(ctl_super *s, const agrl_config *config, const char *config_path, bool evaluate,
                       void (*ready)(void *), void *user, agrl_error *err) {
   *s = (ctl_super){.config = config, .evaluate = evaluate, .stage = -1, .started_ns = agrl_mono_ns()};
+  signal(SIGPIPE, SIG_IGN);  // a reader of our lines that went away (| tee, | head) must not end the job
   s->config_path = agrl_xstrdup(config_path);
   s->logs = agrl_path_join(config->run.dir, "logs");
   char *socks = agrl_path_join(config->run.dir, "sock");
@@ -300,6 +318,7 @@ ctl_end ctl_super_run(ctl_super *s, const agrl_config *config, const char *confi
     ctl_proc_init(&s->procs[s->n++], CTL_KIND_ACTOR, i);
   for (size_t i = 0; i < s->n; i++) start_one(s, &s->procs[i]);
   if (ready) ready(user);
+  ctl_view_output_changed(&s->view);
   uv_run(&s->loop, UV_RUN_DEFAULT);
   if (!s->evaluate || s->end != CTL_END_DONE) ctl_view_draw(&s->view, true);
   close_loop(s);

@@ -211,10 +211,24 @@ static int supervise(up *u, const char *path) {
   return code;
 }
 
+// A run directory belongs to one run: its store, journal and weights are of that name and seed.
+static agrl_rc same_run(const up *u, const char *path, agrl_error *err) {
+  agrl_config before;
+  if (!agrl_file_exists(path)) return AGRL_OK;
+  agrl_rc rc = agrl_config_load(path, &before, err);
+  if (rc) return rc;
+  if (agrl_config_run_id(&before) != agrl_config_run_id(&u->config))
+    rc = agrl_fail(err, AGRL_ECONFIG, "%s holds run '%s' with seed %lld; keep run.name and run.seed to resume it, or use another --run-dir",
+                   u->config.run.dir, before.run.name, (long long)before.run.seed);
+  agrl_config_release(&before);
+  return rc;
+}
+
 static int run_locked(up *u) {
   agrl_error err = {0};
   char *path = agrl_path_join(u->config.run.dir, "agrl.yaml");
   agrl_rc rc = lock_run(u, &err);
+  if (!rc) rc = same_run(u, path, &err);
   if (!rc) rc = ctl_config_write(&u->config, path, &err);
   int code = rc ? ctl_fail(&err) : supervise(u, path);
   if (u->lock >= 0) close(u->lock);

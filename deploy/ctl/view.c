@@ -20,6 +20,10 @@
 void ctl_view_init(ctl_view *v, const agrl_config *config) {
   *v = (ctl_view){.config = config, .metrics_path = agrl_path_join(config->run.dir, "metrics.jsonl"),
                   .started_ns = agrl_mono_ns()};
+  ctl_view_output_changed(v);
+}
+
+void ctl_view_output_changed(ctl_view *v) {
   v->terminal = isatty(STDOUT_FILENO) && getenv("TERM") && strcmp(getenv("TERM"), "dumb");
 }
 

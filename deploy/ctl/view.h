@@ -20,6 +20,7 @@ typedef struct ctl_view {
 } ctl_view;
 
 void ctl_view_init(ctl_view *v, const agrl_config *config);
+void ctl_view_output_changed(ctl_view *v);  // standard output was redirected: is it still a terminal?
 void ctl_view_release(ctl_view *v);
 void ctl_view_refresh(ctl_view *v);             // reads new metrics
 void ctl_view_quiet(ctl_view *v);               // draws no more

@@ -9,8 +9,19 @@ export PATH="$1/bin:$PATH"
 work=$(mktemp -d "${TMPDIR:-/tmp}/agrl-test.XXXXXX")
 run=$work/run
 train=$work/data/train.jsonl eval=$work/data/eval.jsonl rules=$root/deploy/etc/rules.yaml  # a test may name others
-port=$((20000 + RANDOM % 20000))
-port=$((port / 100 * 100))
+# A base port below the ephemeral range with nobody on the ports a small job uses.
+free_port() {
+  local base p
+  while :; do
+    base=$((20000 + RANDOM % 120 * 100))
+    for p in 0 1 2 3 10 11 12; do
+      (exec 3<>"/dev/tcp/127.0.0.1/$((base + p))") 2>/dev/null && continue 2
+    done
+    echo $base
+    return
+  done
+}
+port=$(free_port)
 
 say() { printf '%s %s\n' "$(date +%H:%M:%S)" "$*"; }
 die() { say "FAILED: $*"; exit 1; }

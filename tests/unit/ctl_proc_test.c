@@ -104,7 +104,7 @@ static void gives_up_on_configuration_errors(void **state) {
   }
   for (int i = 1; i <= 6; i++) {
     start(&p, script("exit 65"), S);
-    assert_int_equal(ctl_proc_exited(&p, wait_for(p.pid), 12 * S), CTL_EXIT_FAILED);
+    assert_int_equal(ctl_proc_exited(&p, wait_for(p.pid), 3602 * S), CTL_EXIT_FAILED);
   }
 }
 

@@ -123,7 +123,7 @@ static void put_batch(replay_store *s, uint64_t n) {
 }
 
 static _Noreturn void child_commits(int fd, uint64_t from) {
-  replay_store *s = open_store(1 << 20, 64 << 20, AGRL_SYNC_SAFE);
+  replay_store *s = open_store(256 << 20, 256 << 20, AGRL_SYNC_SAFE);
   for (uint64_t n = from;; n++) {
     put_batch(s, n);
     if (write(fd, &n, sizeof n) != sizeof n) _exit(1);  // the acknowledgement
@@ -155,7 +155,7 @@ static void what_was_acknowledged_survives_sigkill(void **state) {
     waitpid(pid, NULL, 0);
     while (read(fds[0], &acked, sizeof acked) == (ssize_t)sizeof acked) {}
     close(fds[0]);
-    replay_store *s = open_store(1 << 20, 64 << 20, AGRL_SYNC_SAFE);
+    replay_store *s = open_store(256 << 20, 256 << 20, AGRL_SYNC_SAFE);
     replay_meta meta;
     KIT_OK(replay_store_get_meta(s, &meta, err));
     assert_true(meta.next_group > acked);
