@@ -29,6 +29,39 @@ void agrl_f32_from_bf16(float *dst, const uint16_t *src, size_t n);
 void agrl_f32_from_f16(float *dst, const uint16_t *src, size_t n);
 void agrl_f16_from_f32(uint16_t *dst, const float *src, size_t n);
 
+// ---- bf16 products. Definition, the same for every variant up to the rounding of its sums: inputs are bf16, sums f32.
+// An output element is ONE running sum over pairs (k, k+1) of the reduction, in order. It starts from its bias, from the
+// old y, or from 0, and nothing is folded across lanes. So an element has the same bits for any M, any tile, any split
+// over threads, and any cut of the reduction at an even k (a sum passes through y unchanged): batch invariance and
+// chunk invariance by construction. Variants differ from each other in the last bits: avx512bf16 adds a pair by
+// vdpbf16ps, which takes subnormal inputs as 0 and flushes subnormal results to 0; the others add the odd and the even
+// product by two fused multiply-adds and keep subnormals. NaN and infinities propagate in all.
+//
+// bf16 rows: (M,I) with row stride I rounded up to even; where I is odd the last element of a row is 0.
+static inline size_t agrl_bf16_stride(size_t I) { return (I + 1) & ~(size_t)1; }
+void agrl_bf16_rows(agrl_pool *pool, uint16_t *dst, const float *src, size_t M, size_t I);  // rounds to nearest even
+
+// Packed weights, one layout for every variant: 32-bit words [outputs/16][reduction/2][16], a word holding elements k
+// (low half) and k+1 of one output; zeros beyond the last output and the last k. 64-byte aligned.
+size_t agrl_packed_words(size_t outputs, size_t reduction);
+// From w(O,I) row-major bf16. _fwd: outputs O, reduction I (y = x w^T). _bwd: outputs I, reduction O (dx = dy w).
+void agrl_pack_fwd(agrl_pool *pool, uint32_t *dst, const uint16_t *w, size_t O, size_t I);
+void agrl_pack_bwd(agrl_pool *pool, uint32_t *dst, const uint16_t *w, size_t O, size_t I);
+
+// Several products of one input, in one parallel call: y(M,O) = x(M,I) . w^T (+ bias(O)), or y += x . w^T.
+typedef struct agrl_linear_out {
+  float *y;
+  const uint32_t *w;  // packed: O outputs, reduction I
+  const float *bias;  // NULL: none. Not with accumulate.
+  size_t O;
+} agrl_linear_out;
+enum { AGRL_LINEAR_OUTS = 4 };  // n at most
+// x: bf16 rows. The outs' y must not overlap.
+void agrl_linear(agrl_pool *pool, const agrl_linear_out *out, size_t n, const uint16_t *x, size_t M, size_t I,
+                 bool accumulate);
+// dW(O,I) += dy(T,O)^T . x(T,I): dy and x bf16 rows, reduction over T in pairs (0,1), (2,3), ... of the T given.
+void agrl_weight_grad(agrl_pool *pool, float *dW, const uint16_t *dy, const uint16_t *x, size_t T, size_t O, size_t I);
+
 // y(M,O) = x(M,I) . w(O,I)^T (+ bias(O) if not NULL); w bf16. Own kernels for any M; parallel over O. Weights widen
 // exactly and activations stay f32. As fast as agrl_gemm_nt at large M, so a trainer's forward can use it too and then
 // agrees with decode to the last bit.
