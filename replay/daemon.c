@@ -145,7 +145,9 @@ static void on_message(void *user, agrl_sock *sock, const agrl_peer *peer, const
 static void watch_starvation(agrl_svc *s, uint64_t now) {
   replay_daemon *d = s->state;
   agrl_buf why = {0};
-  if (replay_starve_watch(&d->starve, &d->core.counts, now, &why)) {
+  replay_limits limits = replay_core_limits(&d->core);
+  replay_flow flow = replay_core_flow(&d->core);
+  if (replay_starve_watch(&d->starve, &d->core.counts, &limits, &flow, now, &why)) {
     agrl_logw("event=starved cause=\"%s\"", why.data);
     agrl_svc_event(s, "starved", "\"retired\":%" PRIu64 ",\"cause\":\"%s\"", d->starve.retired, why.data);
   }

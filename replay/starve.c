@@ -24,10 +24,12 @@ static const char *remedy(size_t cause) {
   }
 }
 
-static void explain(const replay_starve *w, const replay_counts *counts, uint64_t now_ns, agrl_buf *why) {
+static void explain(const replay_starve *w, const replay_counts *counts, const replay_limits *limits, uint64_t ready, uint64_t now_ns, agrl_buf *why) {
   size_t worst = REPLAY_CAUSE_NONE;
   uint64_t most = 0;
-  agrl_buf_addf(why, "no group is trainable for %" PRIu64 " s:", (now_ns - w->since_ns) / UINT64_C(1000000000));
+  agrl_buf_addf(why, "no group became trainable for %" PRIu64 " s", (now_ns - w->since_ns) / UINT64_C(1000000000));
+  if (ready) agrl_buf_addf(why, " and the %" PRIu64 " that are ready make no batch of %" PRIu64, ready, limits->per_step);
+  agrl_buf_addc(why, ':');
   for (size_t i = 0, n = 0; i < REPLAY_CAUSE_N; i++) {
     uint64_t k = counts->removals[i] - w->removals[i];
     if (!counts_as_starving(i) || k == 0) continue;
@@ -37,8 +39,9 @@ static void explain(const replay_starve *w, const replay_counts *counts, uint64_
   agrl_buf_addf(why, " since the last ready one; %s", remedy(worst));
 }
 
-bool replay_starve_watch(replay_starve *w, const replay_counts *counts, uint64_t now_ns, agrl_buf *why) {
-  if (!w->begun || counts->ready != w->ready) {
+bool replay_starve_watch(replay_starve *w, const replay_counts *counts, const replay_limits *limits, const replay_flow *flow, uint64_t now_ns,
+                         agrl_buf *why) {
+  if (!w->begun || counts->ready != w->ready || replay_limit_serve(limits, flow, limits->per_step) > 0) {
     begin(w, counts, now_ns);
     return false;
   }
@@ -48,6 +51,6 @@ bool replay_starve_watch(replay_starve *w, const replay_counts *counts, uint64_t
   w->starved = w->retired >= REPLAY_STARVE_GROUPS && now_ns - w->since_ns >= REPLAY_STARVE_NS;
   if (!w->starved || (w->warned_ns && now_ns - w->warned_ns < REPLAY_STARVE_NS)) return false;
   w->warned_ns = now_ns;
-  explain(w, counts, now_ns, why);
+  explain(w, counts, limits, flow->ready, now_ns, why);
   return true;
 }

@@ -14,6 +14,8 @@
 
 static replay_starve watch;
 static replay_counts counts;
+static const replay_limits limits = {.per_step = 16, .bound = 4, .samples_per_insert = 1};
+static replay_flow flow;
 static agrl_buf text;
 
 static int fresh(void **state) {
@@ -21,7 +23,8 @@ static int fresh(void **state) {
   watch = (replay_starve){0};
   counts = (replay_counts){.ready = 5};
   counts.removals[REPLAY_CAUSE_ZERO_SPREAD] = 1000;  // of before
-  return replay_starve_watch(&watch, &counts, 100 * SECOND, &text);
+  flow = (replay_flow){.in_progress = 8, .ready_total = 500, .served_total = 480};
+  return replay_starve_watch(&watch, &counts, &limits, &flow, 100 * SECOND, &text);
 }
 
 static int clean(void **state) {
@@ -32,7 +35,7 @@ static int clean(void **state) {
 
 static bool at(uint64_t second) {
   agrl_buf_clear(&text);
-  return replay_starve_watch(&watch, &counts, second * SECOND, &text);
+  return replay_starve_watch(&watch, &counts, &limits, &flow, second * SECOND, &text);
 }
 
 static void both_time_and_groups_are_needed(void **state) {
@@ -67,11 +70,25 @@ static void it_names_causes_and_remedy(void **state) {
   counts.removals[REPLAY_CAUSE_ZERO_SPREAD] += 412;
   counts.removals[REPLAY_CAUSE_MISSING] += 3;
   assert_true(at(140));
-  assert_string_equal(text.data, "no group is trainable for 40 s: 3 retired for missing, 412 retired for zero_spread since the last ready one; "
+  assert_string_equal(text.data, "no group became trainable for 40 s: 3 retired for missing, 412 retired for zero_spread since the last ready one; "
                                  "the policy never succeeds (more SFT steps, an easier rule file) or always does (harder prompts)");
   counts.removals[REPLAY_CAUSE_MISSING] += 600;
   assert_true(at(170));
   assert_non_null(strstr(text.data, "reward service"));
+}
+
+// A learner that is away or slow lets ready groups grow old: it does not starve. A rest that makes no batch is named.
+static void a_ready_batch_is_no_starvation(void **state) {
+  (void)state;
+  flow.ready = 16;
+  counts.removals[REPLAY_CAUSE_STALE] += 150;
+  assert_false(at(140));
+  assert_false(watch.starved);
+  flow.ready = 15;
+  assert_false(at(169));  // counted from when the last batch was seen
+  counts.removals[REPLAY_CAUSE_ZERO_SPREAD] += 100;
+  assert_true(at(170));
+  assert_non_null(strstr(text.data, "no group became trainable for 30 s and the 15 that are ready make no batch of 16: 100 retired for zero_spread"));
 }
 
 int main(void) {
@@ -79,6 +96,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(both_time_and_groups_are_needed, fresh, clean),
       cmocka_unit_test_setup_teardown(it_is_said_again_until_a_group_is_ready, fresh, clean),
       cmocka_unit_test_setup_teardown(it_names_causes_and_remedy, fresh, clean),
+      cmocka_unit_test_setup_teardown(a_ready_batch_is_no_starvation, fresh, clean),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
