@@ -228,14 +228,11 @@ void actor_runner_weights(actor_runner *r, agrl_weights *w) {
   wake(r);
 }
 
-// Sequences begin with the start token, when the model has one, then the text.
 static int32_t *encode(actor_runner *r, agrl_arena *a, const char *text, size_t *n) {
-  size_t len = strlen(text), head = r->config.layout->spec.start_id >= 0 ? 1 : 0;
-  size_t need = agrl_bpe_encode(r->config.bpe, text, len, false, NULL, 0);
-  int32_t *ids = agrl_arena_alloc(a, (head + need + 1) * sizeof *ids);
-  if (head) ids[0] = r->config.layout->spec.start_id;
-  agrl_bpe_encode(r->config.bpe, text, len, false, ids + head, need);
-  *n = head + need;
+  const int32_t start_id = r->config.layout->spec.start_id;
+  *n = agrl_bpe_encode_prompt(r->config.bpe, start_id, text, strlen(text), NULL, 0);
+  int32_t *ids = agrl_arena_alloc(a, (*n + 1) * sizeof *ids);
+  agrl_bpe_encode_prompt(r->config.bpe, start_id, text, strlen(text), ids, *n);
   return ids;
 }
 

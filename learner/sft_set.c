@@ -69,21 +69,14 @@ agrl_rc learner_sft_set_tokenizer(const learner_sft_set *s, size_t vocab, agrl_b
   return rc;
 }
 
-// Encodes into *ids from position at; the array grows as needed. Returns the new length.
-static size_t encode(const agrl_bpe *bpe, const agrl_buf *text, int32_t **ids, size_t *cap, size_t at) {
+// Encodes into *ids, which grows as needed and has room for one more. start_id: negative for none. Returns the length.
+static size_t encode(const agrl_bpe *bpe, int32_t start_id, const agrl_buf *text, int32_t **ids, size_t *cap) {
   for (;;) {
-    size_t room = *cap > at ? *cap - at : 0;
-    size_t need = agrl_bpe_encode(bpe, text->data, text->len, false, room > 0 ? *ids + at : NULL, room);
-    if (need <= room) return at + need;
-    *cap = at + need + 64;
+    size_t need = agrl_bpe_encode_prompt(bpe, start_id, text->data, text->len, *ids, *cap);
+    if (need < *cap) return need;
+    *cap = need + 256;
     *ids = agrl_xreallocarray(*ids, *cap, sizeof **ids);
   }
-}
-
-static void reserve(int32_t **ids, size_t *cap, size_t n) {
-  if (*cap >= n) return;
-  *cap = n + 256;
-  *ids = agrl_xreallocarray(*ids, *cap, sizeof **ids);
 }
 
 learner_seq learner_sft_set_get(learner_sft_set *s, size_t i, size_t level) {
@@ -92,13 +85,10 @@ learner_seq learner_sft_set_get(learner_sft_set *s, size_t i, size_t level) {
   learner_seq q = {0};
   agrl_buf_clear(&s->scratch);
   agrl_task_text_prompt(s->text, row, level, &s->scratch);
-  reserve(&s->prompt, &s->prompt_cap, 1);
-  if (s->start_id >= 0) s->prompt[q.n_prompt++] = s->start_id;
-  q.n_prompt = encode(s->bpe, &s->scratch, &s->prompt, &s->prompt_cap, q.n_prompt);
+  q.n_prompt = encode(s->bpe, s->start_id, &s->scratch, &s->prompt, &s->prompt_cap);
   agrl_buf_clear(&s->scratch);
   agrl_task_text_reference(s->text, row, &s->scratch);
-  q.n_tokens = encode(s->bpe, &s->scratch, &s->tokens, &s->tokens_cap, 0);
-  reserve(&s->tokens, &s->tokens_cap, q.n_tokens + 1);
+  q.n_tokens = encode(s->bpe, -1, &s->scratch, &s->tokens, &s->tokens_cap);
   if (s->end_id >= 0) s->tokens[q.n_tokens++] = s->end_id;
   q.prompt = s->prompt;
   q.tokens = s->tokens;

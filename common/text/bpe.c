@@ -297,6 +297,12 @@ size_t agrl_bpe_encode(const agrl_bpe *t, const char *text, size_t len, bool spe
   return s.n;
 }
 
+size_t agrl_bpe_encode_prompt(const agrl_bpe *t, int32_t start_id, const char *text, size_t len, int32_t *out, size_t cap) {
+  const size_t head = start_id >= 0 ? 1 : 0;
+  if (head && cap > 0) out[0] = start_id;
+  return head + agrl_bpe_encode(t, text, len, false, cap > head ? out + head : NULL, cap > head ? cap - head : 0);
+}
+
 void agrl_bpe_decode(const agrl_bpe *t, const int32_t *ids, size_t n, bool specials, agrl_buf *out) {
   for (size_t i = 0; i < n; i++) {
     if (ids[i] < 0 || (size_t)ids[i] >= t->n_ids) continue;

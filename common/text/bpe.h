@@ -27,6 +27,9 @@ size_t agrl_bpe_vocab(const agrl_bpe *t);
 // Appends up to cap ids to out; returns how many the text needs (> cap: truncated, call again with more room).
 // Text of special tokens is recognised only when specials is true.
 size_t agrl_bpe_encode(const agrl_bpe *t, const char *text, size_t len, bool specials, int32_t *out, size_t cap);
+// How every sequence begins: the ids of start_id (none when negative) and of text without specials. Returns and truncates as
+// agrl_bpe_encode does. Actors, evaluation and training all encode a prompt by this.
+size_t agrl_bpe_encode_prompt(const agrl_bpe *t, int32_t start_id, const char *text, size_t len, int32_t *out, size_t cap);
 // Appends the bytes of ids to out; special tokens are skipped unless specials is true; an unknown id is skipped.
 void agrl_bpe_decode(const agrl_bpe *t, const int32_t *ids, size_t n, bool specials, agrl_buf *out);
 int32_t agrl_bpe_special(const agrl_bpe *t, const char *text);  // id, or -1

@@ -81,11 +81,9 @@ static void on_job_done(void *user, const actor_job *job) {
 }
 
 static int32_t *encode(const agrl_bpe *bpe, int32_t start_id, const char *text, size_t len, size_t *n) {
-  size_t head = start_id >= 0, need = agrl_bpe_encode(bpe, text, len, false, NULL, 0);
-  int32_t *ids = agrl_xcalloc(head + need + 1, sizeof *ids);
-  if (head) ids[0] = start_id;
-  agrl_bpe_encode(bpe, text, len, false, ids + head, need);
-  *n = head + need;
+  *n = agrl_bpe_encode_prompt(bpe, start_id, text, len, NULL, 0);
+  int32_t *ids = agrl_xcalloc(*n + 1, sizeof *ids);
+  agrl_bpe_encode_prompt(bpe, start_id, text, len, ids, *n);
   return ids;
 }
 

@@ -135,6 +135,25 @@ static void test_training_contract(void **state) {
   agrl_bpe_free(again);
 }
 
+static void test_prompt(void **state) {
+  agrl_bpe *t = trained(320);
+  int32_t plain[64], ids[64];
+  const char *s = "red shoes <|end|>";
+  size_t n = agrl_bpe_encode(t, s, strlen(s), false, plain, 64);
+  assert_int_equal(agrl_bpe_encode_prompt(t, -1, s, strlen(s), ids, 64), n);  // a model without a start token
+  assert_memory_equal(ids, plain, n * sizeof *ids);
+  assert_int_equal(agrl_bpe_encode_prompt(t, 0, s, strlen(s), ids, 64), n + 1);
+  assert_int_equal(ids[0], 0);
+  assert_memory_equal(ids + 1, plain, n * sizeof *ids);
+  ids[2] = -7;
+  assert_int_equal(agrl_bpe_encode_prompt(t, 1, s, strlen(s), ids, 2), n + 1);  // counted, not written
+  assert_int_equal(ids[0], 1);
+  assert_int_equal(ids[2], -7);
+  assert_int_equal(agrl_bpe_encode_prompt(t, 1, s, strlen(s), NULL, 0), n + 1);
+  assert_int_equal(agrl_bpe_encode_prompt(t, 1, "", 0, ids, 64), 1);
+  agrl_bpe_free(t);
+}
+
 static void test_specials(void **state) {
   agrl_bpe *t = trained(300);
   int32_t ids[64];
@@ -322,7 +341,7 @@ static void test_nfc(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_round_trip), cmocka_unit_test(test_long_piece), cmocka_unit_test(test_training_contract),
-      cmocka_unit_test(test_specials),   cmocka_unit_test(test_save_load),  cmocka_unit_test(test_splits),
+      cmocka_unit_test(test_prompt), cmocka_unit_test(test_specials),   cmocka_unit_test(test_save_load),  cmocka_unit_test(test_splits),
       cmocka_unit_test(test_files),      cmocka_unit_test(test_nfc),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
