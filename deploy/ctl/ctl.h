@@ -3,6 +3,7 @@
 #ifndef AGRL_CTL_CTL_H
 #define AGRL_CTL_CTL_H
 
+#include <glob.h>
 #include <stdbool.h>
 
 #include "common/conf/config.h"
@@ -28,6 +29,8 @@ typedef struct ctl_job {
 agrl_rc ctl_job_open(ctl_job *job, const char *config_path, const char *run_dir, agrl_error *err);
 void ctl_job_release(ctl_job *job);
 char *ctl_job_path(const ctl_job *job, const char *name);  // run.dir/name; caller frees
+// glob(3) of pattern inside dir, every character of dir taken as it is. gl_pathc is 0 when there is nothing; globfree.
+void ctl_glob(const char *dir, const char *pattern, glob_t *out);
 
 int ctl_fail(const agrl_error *err);                       // prints "agrlctl: ...", returns the exit code
 int ctl_usage(const ctl_command *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));  // exit code 64
@@ -53,9 +56,10 @@ agrl_rc ctl_default_rules(agrl_config *c, const char *config_path, agrl_error *e
 int ctl_supervisor_pid(const char *run_dir);
 // The effective configuration written to path.
 agrl_rc ctl_config_write(const agrl_config *c, const char *path, agrl_error *err);
-// Runs agrl-eval on every split of data.eval for one checkpoint; label names the result files. Returns the exit code.
+// Runs agrl-eval on every split of data.eval for one checkpoint; results: RUN/eval/LABEL/SPLIT.json. Returns the exit code.
 int ctl_eval_run(const agrl_config *c, const char *checkpoint, const char *label, const char *limit);
 char *ctl_eval_split(const char *path);  // "data/eval_natural.jsonl" -> "eval_natural"; caller frees
+agrl_rc ctl_eval_check(const agrl_config *c, agrl_error *err);  // no two files of data.eval are one split
 int ctl_report_run(const agrl_config *c, bool quiet);
 
 #endif

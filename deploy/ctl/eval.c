@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// agrlctl eval: runs agrl-eval on a checkpoint for every file of data.eval; results land in RUN/eval[-SPLIT]-LABEL.json.
+// agrlctl eval: runs agrl-eval on a checkpoint for every file of data.eval; results land in RUN/eval/LABEL/SPLIT.json.
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -19,7 +19,9 @@
 
 static const char usage[] =
     "usage: agrlctl eval [--run-dir DIR | --config FILE] [--checkpoint DIR|NAME] [--data FILE] [--limit N] [--label NAME]\n"
-    "Scores a checkpoint on held-out rows. NAME is one under RUN/checkpoints (default: latest).\n";
+    "Scores a checkpoint on held-out rows. NAME is one under RUN/checkpoints (default: latest). Results:\n"
+    "RUN/eval/LABEL/SPLIT.json, LABEL by default the checkpoint's name, SPLIT the file's; the report compares the labels\n"
+    "sft and latest, which no other checkpoint may take.\n";
 
 static int spawn_wait(char **argv) {
   fflush(stdout);
@@ -43,13 +45,35 @@ char *ctl_eval_split(const char *path) {
   return name;
 }
 
+// The next file of a comma-separated list; NULL at its end. Caller frees.
+static char *next_file(const char **list) {
+  if (!**list) return NULL;
+  size_t len = strcspn(*list, ",");
+  char *file = agrl_xstrndup(*list, len);
+  *list += len + ((*list)[len] == ',');
+  return file;
+}
+
+agrl_rc ctl_eval_check(const agrl_config *c, agrl_error *err) {
+  agrl_rc rc = AGRL_OK;
+  const char *list = c->data.eval;
+  for (char *a; !rc && (a = next_file(&list)); free(a)) {
+    const char *rest = list;
+    char *split = ctl_eval_split(a);
+    for (char *b; !rc && (b = next_file(&rest)); free(b)) {
+      char *other = ctl_eval_split(b);
+      if (!strcmp(split, other))
+        rc = agrl_fail(err, AGRL_ECONFIG, "data.eval: the results of %s and %s would have one name, %s; rename one of the files", a, b, split);
+      free(other);
+    }
+    free(split);
+  }
+  return rc;
+}
+
 static int eval_one(const agrl_config *c, const char *program, const char *checkpoint, const char *file,
-                    const char *label, const char *limit) {
-  char *split = ctl_eval_split(file);
-  // eval.jsonl -> eval-LABEL.json, eval_natural.jsonl -> eval-natural-LABEL.json
-  bool named = strcmp(split, "eval") != 0;
-  const char *part = !strncmp(split, "eval", 4) && (split[4] == '-' || split[4] == '_') ? split + 5 : split;
-  char *out = agrl_xasprintf("%s/eval%s%s-%s.json", c->run.dir, named ? "-" : "", named ? part : "", label);
+                    const char *results, const char *limit) {
+  char *split = ctl_eval_split(file), *out = agrl_xasprintf("%s/%s.json", results, split);
   char threads[24], max_new[24];
   snprintf(threads, sizeof threads, "%" PRId64, c->learner.threads);
   snprintf(max_new, sizeof max_new, "%" PRId64, c->actor.max_new_tokens);
@@ -64,20 +88,37 @@ static int eval_one(const agrl_config *c, const char *program, const char *check
 }
 
 int ctl_eval_run(const agrl_config *c, const char *checkpoint, const char *label, const char *limit) {
-  char *program = ctl_program("agrl-eval");
-  int code = 0;
+  agrl_error err = {0};
+  char *results = agrl_xasprintf("%s/eval/%s", c->run.dir, label), *program = ctl_program("agrl-eval");
+  int code = ctl_eval_check(c, &err) || agrl_file_mkdirs(results, &err) ? ctl_fail(&err) : 0;
   if (!program) {
+    free(results);
     fprintf(stderr, "agrlctl: agrl-eval is neither beside agrlctl nor in $PATH; build or install it\n");
     return agrl_rc_exit(AGRL_ENOENT);
   }
   char real[4096], *resolved = realpath(checkpoint, real);  // the result names the version, not `latest`
-  for (const char *s = c->data.eval; *s && !code; s += strcspn(s, ",") + (s[strcspn(s, ",")] == ',')) {
-    char *file = agrl_xstrndup(s, strcspn(s, ","));
-    code = eval_one(c, program, resolved ? resolved : checkpoint, file, label, limit);
-    free(file);
-  }
+  const char *list = c->data.eval;
+  for (char *file; !code && (file = next_file(&list)); free(file))
+    code = eval_one(c, program, resolved ? resolved : checkpoint, file, results, limit);
   free(program);
+  free(results);
   return code;
+}
+
+// A label is a folder's name, and those that the report compares belong to the run's checkpoints of these names.
+static agrl_rc check_label(const agrl_config *c, const char *label, const char *checkpoint, agrl_error *err) {
+  if (!*label || *label == '.' || strchr(label, '/'))
+    return agrl_fail(err, AGRL_EINVAL, "'%s' cannot name results: give --label a plain name", label);
+  if (strcmp(label, "sft") != 0 && strcmp(label, "latest") != 0) return AGRL_OK;
+  char *own = agrl_xasprintf("%s/checkpoints/%s", c->run.dir, label), *a = realpath(own, NULL), *b = realpath(checkpoint, NULL);
+  agrl_rc rc = AGRL_OK;
+  if (!a || !b || strcmp(a, b) != 0)
+    rc = agrl_fail(err, AGRL_EINVAL, "the report compares the results labelled %s, which are for %s only; give %s another --label", label, own,
+                   checkpoint);
+  free(own);
+  free(a);
+  free(b);
+  return rc;
 }
 
 static int run(int argc, char **argv) {
@@ -99,7 +140,6 @@ static int run(int argc, char **argv) {
     }
   if (optind != argc) return ctl_usage(&ctl_cmd_eval, "unexpected '%s'", argv[optind]);
   if (limit && !agrl_parse_u64(limit, &n)) return ctl_usage(&ctl_cmd_eval, "--limit: '%s' is not a number", limit);
-  if (label && strchr(label, '/')) return ctl_usage(&ctl_cmd_eval, "--label: expected a plain name");
   agrl_error err = {0};
   ctl_job job;
   if (ctl_job_open(&job, config, run_dir, &err)) return ctl_fail(&err);
@@ -109,9 +149,11 @@ static int run(int argc, char **argv) {
   char *dir = strchr(checkpoint, '/') ? agrl_xstrdup(checkpoint) : agrl_xasprintf("%s/checkpoints/%s",
       job.config.run.dir, checkpoint);
   if (!rc && !agrl_file_exists(dir)) rc = agrl_fail(&err, AGRL_ENOENT, "no checkpoint %s", dir);
-  char *name = ctl_eval_split(checkpoint);
-  int code = rc ? ctl_fail(&err) : ctl_eval_run(&job.config, dir, label ? label : name, limit);
-  free(name);
+  char *copy = agrl_xstrdup(checkpoint);
+  if (!label) label = basename(copy);
+  if (!rc) rc = check_label(&job.config, label, dir, &err);
+  int code = rc ? ctl_fail(&err) : ctl_eval_run(&job.config, dir, label, limit);
+  free(copy);
   free(dir);
   ctl_job_release(&job);
   return code;

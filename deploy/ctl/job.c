@@ -9,6 +9,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "common/base/buf.h"
 #include "common/base/file.h"
 #include "common/base/mem.h"
 #include "common/base/num.h"
@@ -42,6 +43,18 @@ agrl_rc ctl_job_open(ctl_job *job, const char *config_path, const char *run_dir,
 void ctl_job_release(ctl_job *job) { agrl_config_release(&job->config); }
 
 char *ctl_job_path(const ctl_job *job, const char *name) { return agrl_path_join(job->config.run.dir, name); }
+
+void ctl_glob(const char *dir, const char *pattern, glob_t *out) {
+  agrl_buf all = {0};
+  for (const char *s = dir; *s; s++) {
+    if (strchr("*?[]\\", *s)) agrl_buf_addc(&all, '\\');
+    agrl_buf_addc(&all, *s);
+  }
+  agrl_buf_addf(&all, "/%s", pattern);
+  *out = (glob_t){0};
+  glob(all.data, 0, NULL, out);  // on any failure nothing is found
+  agrl_buf_release(&all);
+}
 
 int ctl_fail(const agrl_error *err) {
   fprintf(stderr, "agrlctl: %s\n", err->msg);

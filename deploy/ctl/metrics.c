@@ -3,7 +3,6 @@
 // would look like one model's scores and are not shown.
 #include "deploy/ctl/metrics.h"
 
-#include <glob.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -171,16 +170,14 @@ static void show(ctl_metrics *m, const result *all, size_t n, uint64_t version) 
 }
 
 void ctl_metrics_evaluations_now(ctl_metrics *m) {
-  char *pattern = agrl_xasprintf("%s/eval*.json", m->run_dir);
-  glob_t found = {0};
+  glob_t found;
   uint64_t seen = 0, version = 0;
   size_t n = 0;
   int64_t time_ns;
-  int none = glob(pattern, 0, NULL, &found);
-  free(pattern);
+  ctl_glob(m->run_dir, "eval/*/*.json", &found);
   m->looked_ns = agrl_mono_ns();
-  for (size_t i = 0; !none && i < found.gl_pathc; i++) seen ^= stamp_of(found.gl_pathv[i], &time_ns);
-  if (!none && seen != m->seen) {
+  for (size_t i = 0; i < found.gl_pathc; i++) seen ^= stamp_of(found.gl_pathv[i], &time_ns);
+  if (seen != m->seen) {
     result *all = agrl_xcalloc(found.gl_pathc, sizeof *all);
     for (size_t i = 0; i < found.gl_pathc; i++) n += load(m, found.gl_pathv[i], &all[n]);
     for (size_t i = 0; i < n; i++)

@@ -26,7 +26,7 @@ void ctl_metrics_register(ctl_metrics *m, const agrl_config *config);
 void ctl_metrics_release(ctl_metrics *m);
 void ctl_metrics_states(ctl_metrics *m, const ctl_proc *procs, size_t n);
 void ctl_metrics_restarted(ctl_metrics *m, ctl_proc_kind kind);
-// Reads RUN/eval*.json again when one is new; looks every two seconds, however often it is called.
+// Reads RUN/eval/*/*.json again when one is new; looks every two seconds, however often it is called.
 void ctl_metrics_evaluations(ctl_metrics *m);
 void ctl_metrics_evaluations_now(ctl_metrics *m);
 

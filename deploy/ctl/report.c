@@ -3,7 +3,6 @@
 #include "deploy/ctl/report.h"
 
 #include <getopt.h>
-#include <glob.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,13 +26,13 @@ static report_split *split_of(report *r, const char *name) {
   return &r->splits[r->n_splits++];
 }
 
-static agrl_rc add_results(report *r, const char *suffix, bool before, agrl_error *err) {
-  char *pattern = agrl_xasprintf("%s/eval*-%s.json", r->config->run.dir, suffix);
-  glob_t found = {0};
+static agrl_rc add_results(report *r, const char *label, bool before, agrl_error *err) {
+  char *pattern = agrl_xasprintf("eval/%s/*.json", label);
+  glob_t found;
   agrl_rc rc = AGRL_OK;
-  int none = glob(pattern, 0, NULL, &found);
+  ctl_glob(r->config->run.dir, pattern, &found);
   free(pattern);
-  for (size_t i = 0; !none && i < found.gl_pathc && !rc; i++) {
+  for (size_t i = 0; i < found.gl_pathc && !rc; i++) {
     agrl_json *doc = NULL;
     const char *name = NULL;
     rc = agrl_json_load(found.gl_pathv[i], &doc, err);

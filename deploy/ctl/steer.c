@@ -2,7 +2,6 @@
 // agrlctl down, scale and logs.
 #include <errno.h>
 #include <getopt.h>
-#include <glob.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,11 +102,12 @@ static int run_logs(int argc, char **argv) {
   if (strspn(which, "abcdefghijklmnopqrstuvwxyz0123456789-") != strlen(which) && strcmp(which, "*"))
     return ctl_usage(&ctl_cmd_logs, "no service '%s'", which);
   if (ctl_job_open(&job, o.config, o.run_dir, &err)) return ctl_fail(&err);
-  char *pattern = agrl_xasprintf("%s/logs/%s.log", job.config.run.dir, which), lines[32];
-  glob_t found = {0};
+  char *pattern = agrl_xasprintf("logs/%s.log", which), lines[32];
+  glob_t found;
   snprintf(lines, sizeof lines, "%" PRIu64, o.number);
-  if (glob(pattern, 0, NULL, &found)) {
-    agrl_fail(&err, AGRL_ENOENT, "no log %s", pattern);
+  ctl_glob(job.config.run.dir, pattern, &found);
+  if (found.gl_pathc == 0) {
+    agrl_fail(&err, AGRL_ENOENT, "no log %s/%s", job.config.run.dir, pattern);
     code = ctl_fail(&err);
   } else {  // tail(1) knows about rotation and following several files
     char **args = agrl_xcalloc(found.gl_pathc + 6, sizeof *args);

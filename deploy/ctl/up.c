@@ -129,7 +129,9 @@ static agrl_rc effective(up *u, const sets *s, agrl_error *err) {
 // Bad rows and rules that do not fit the data are found here, before anything starts.
 static agrl_rc check_inputs(const up *u, agrl_error *err) {
   agrl_rules_report rep;
-  agrl_rc rc = agrl_rules_check_files(u->config.data.rules, u->config.data.train, &rep, err);
+  agrl_rc rc = ctl_eval_check(&u->config, err);
+  if (rc) return rc;
+  rc = agrl_rules_check_files(u->config.data.rules, u->config.data.train, &rep, err);
   if (!rc && rep.passed < rep.checked)
     printf("agrlctl: %zu of %zu training rows do not pass their own rules:\n%s", rep.checked - rep.passed, rep.checked,
            rep.failures.data);

@@ -40,7 +40,8 @@ typedef struct eval_measures {
   eval_part types[EVAL_MAX_TYPES];
 } eval_measures;
 
-// Bootstrap: 1,000 resamples with a fixed seed, so that the same items give the same interval.
+// Bootstrap: 1,000 resamples with a fixed seed, so that the same items give the same interval. A measure of nothing is NaN:
+// all of them when n is 0.
 void eval_measure(const eval_item *items, size_t n, eval_measures *out);
 
 typedef struct eval_options {

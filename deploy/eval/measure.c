@@ -68,12 +68,21 @@ static int by_value(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
+// Over the resamples in which the measure is defined.
 static eval_interval interval(double value, double *samples) {
-  qsort(samples, RESAMPLES, sizeof *samples, by_value);
-  return (eval_interval){value, samples[RESAMPLES / 40], samples[RESAMPLES - 1 - RESAMPLES / 40]};
+  size_t n = 0;
+  for (size_t i = 0; i < RESAMPLES; i++)
+    if (!isnan(samples[i])) samples[n++] = samples[i];
+  if (n == 0) return (eval_interval){value, NAN, NAN};
+  qsort(samples, n, sizeof *samples, by_value);
+  return (eval_interval){value, samples[n / 40], samples[n - 1 - n / 40]};
 }
 
 static void bootstrap(const eval_item *items, size_t n, const tally *all, eval_measures *out) {
+  if (n == 0) {  // nothing was measured
+    out->accuracy = out->macro_f1 = out->rule_adherence = out->good_f1 = (eval_interval){NAN, NAN, NAN};
+    return;
+  }
   double *s = agrl_xcalloc(4 * RESAMPLES, sizeof *s);
   double *acc = s, *mac = s + RESAMPLES, *rule = s + 2 * RESAMPLES, *good = s + 3 * RESAMPLES;
   agrl_rng rng;
@@ -175,6 +184,6 @@ void eval_measure(const eval_item *items, size_t n, eval_measures *out) {
   out->inconsistent_rate = share(n - consistent, n);
   out->mean_tokens = share(tokens, n);
   out->ndcg10 = ndcg10(items, n);
-  if (n) bootstrap(items, n, &all, out);
+  bootstrap(items, n, &all, out);
   measure_types(items, n, out);
 }

@@ -89,6 +89,10 @@ static void row(agrl_buf *out, const char *name, const eval_interval *v) {
 }
 
 void eval_text(const eval_measures *m, const char *checkpoint, const char *split, agrl_buf *out) {
+  if (m->n == 0) {
+    agrl_buf_addf(out, "%s on %s: no row was measured\n", checkpoint, split);
+    return;
+  }
   agrl_buf_addf(out, "%s on %s: %zu rows (95%% bootstrap intervals)\n", checkpoint, split, m->n);
   row(out, "macro F1", &m->macro_f1);
   row(out, "accuracy", &m->accuracy);
@@ -116,7 +120,9 @@ agrl_rc eval_run(const eval_job *c, agrl_error *err) {
     eval_measure(items, n, &m);
     eval_json(&m, c->eval.checkpoint, version, c->split, skipped, &json);
     eval_text(&m, c->eval.checkpoint, c->split, &text);
-    if (skipped) fprintf(stderr, "agrl-eval: %zu rows skipped: their prompts do not fit the model's context\n", skipped);
+    if (skipped)
+      fprintf(stderr, "agrl-eval: %zu of %zu rows skipped: prompt and trace (--max-new %zu) do not fit the model's context%s\n", skipped,
+              n + skipped, c->eval.max_new, n ? "" : "; every measure is undefined");
     if (c->json) puts(json.data);
     else fputs(text.data, stdout);
     if (c->out) rc = agrl_file_write_atomic(c->out, json.data, json.len, err);

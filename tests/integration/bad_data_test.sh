@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Malformed rows are named and counted and never trained on; a data file without a good row, a bad rule file and a bad
 # configuration stop the job at start with the right exit code and a message that says where. So do wrong usage, a run directory
-# in use, a job that is not there, and a checkpoint that is damaged or of another format.
+# in use, a job that is not there, and a checkpoint that is damaged or of another format. Results of evaluations keep apart,
+# and one that measured nothing says so.
 . "$(dirname "$0")/lib.sh"
+run=$work/'run [1]*'  # a name that is no pattern
 make_data 5 3000 40
 expect() {  # expect CODE PATTERN command...
   local code=$1 pattern=$2 got=0
@@ -16,6 +18,9 @@ up() { agrlctl up --run-dir "$run" --config "$here/tiny.yaml" --rules "$root/dep
 
 expect 64 'unrecognized option.*--turbo|unknown option' up --turbo --data "$work/data/train.jsonl" --eval "$work/data/eval.jsonl"
 expect 69 'no job is running' agrlctl status --run-dir "$work/nowhere"
+mkdir "$work/other" && cp "$work/data/eval.jsonl" "$work/other/eval.jsonl"
+expect 78 "results of $work/data/eval.jsonl and $work/other/eval.jsonl would have one name" \
+  up --data "$work/data/train.jsonl" --eval "$work/data/eval.jsonl" --eval "$work/other/eval.jsonl"
 echo '{"id": "x", "query": "q"}' >"$work/none.jsonl"
 expect 65 'none.jsonl:1: .*expected' up --data "$work/none.jsonl" --eval "$work/data/eval.jsonl"
 expect 66 'absent.jsonl' up --data "$work/absent.jsonl" --eval "$work/data/eval.jsonl"
@@ -36,17 +41,28 @@ up --data "$work/mixed.jsonl" --eval "$work/data/eval.jsonl" --set grpo.versions
 job=$!
 wait_for 30 "the supervisor's socket" test -S "$run/sock/control"
 before=$(sha256sum "$run/agrl.yaml")
-expect 73 "running in $run already \\(pid [1-9]" up --data "$work/data/train.jsonl" --eval "$work/data/eval.jsonl" --set grpo.versions=4
+expect 73 'running in .*/run .1.. already \(pid [1-9]' up --data "$work/data/train.jsonl" --eval "$work/data/eval.jsonl" --set grpo.versions=4
 [ "$before" = "$(sha256sum "$run/agrl.yaml")" ] || die "the second up changed the first one's configuration"
 wait $job || die "a job with two bad rows"
 cat "$run"/logs/*.log "$work/up.log" >"$work/all.log"
+expect 0 'event=hello' agrlctl logs replay -n 1000 --run-dir "$run"
+expect 64 'labelled latest.* for .*/checkpoints/latest only; give .*/sft another' agrlctl eval --run-dir "$run" --checkpoint sft --label latest
+expect 64 'cannot name results' agrlctl eval --run-dir "$run" --label a/b
+expect 0 'macro' agrlctl eval --run-dir "$run" --checkpoint sft
+expect 0 'macro' agrlctl eval --run-dir "$run" --checkpoint sft --label a-latest
+expect 0 'before \(SFT\)' agrlctl report --run-dir "$run"
+jq -e '.splits.eval | .before.n == 40 and .after == null' "$run/report.json" >/dev/null || die "the report took another label's results for latest"
 grep -q 'mixed.jsonl:1501: .*tier' "$work/all.log" || die "row 1501 was not named"
 grep -q 'mixed.jsonl:1502:' "$work/all.log" || die "row 1502 was not named"
 agrlctl replay export --run-dir "$run" | grep -q bad-1 && die "a bad row was trained on"
 
-evaluate() { agrl-eval --checkpoint "$1" --rules "$root/deploy/etc/rules.yaml" --data "$work/data/eval.jsonl" --limit 4; }
+evaluate() { agrl-eval --checkpoint "$@" --rules "$root/deploy/etc/rules.yaml" --data "$work/data/eval.jsonl" --limit 4; }
 cp -rL "$run/checkpoints/latest" "$work/good"
 expect 0 'macro' evaluate "$work/good"
+expect 0 '4 of 4 rows skipped.*undefined' evaluate "$work/good" --max-new 170
+expect 0 'no row was measured' evaluate "$work/good" --max-new 170
+evaluate "$work/good" --max-new 170 -o json 2>/dev/null | jq -e '.n == 0 and .skipped == 4 and .accuracy == null and .macro_f1 == null' >/dev/null ||
+  die "measures of no row are not null"
 cp -r "$work/good" "$work/newer"
 jq '.format += 1' "$work/good/agrl_manifest.json" >"$work/newer/agrl_manifest.json"
 expect 76 'newer/agrl_manifest.json: format 2, this program reads 1' evaluate "$work/newer"

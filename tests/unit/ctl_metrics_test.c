@@ -19,11 +19,17 @@ static ctl_metrics m;
 
 static int setup(void **state) {
   (void)state;
-  strcpy(dir, "/tmp/ctl-metrics-XXXXXX");
+  strcpy(dir, "/tmp/ctl-[*?]-XXXXXX");  // a name that is no pattern
   memset(&config, 0, sizeof config);
   config.run.dir = mkdtemp(dir);
   config.data.eval = (char *)"x/eval.jsonl,x/eval_natural.jsonl";
-  return !config.run.dir;
+  if (!config.run.dir) return -1;
+  char path[96];
+  for (int i = 0; i < 2; i++) {
+    snprintf(path, sizeof path, "%s/eval/%s", dir, i ? "latest" : "sft");
+    if (agrl_file_mkdirs(path, NULL)) return -1;
+  }
+  return 0;
 }
 
 static int teardown(void **state) {
@@ -35,7 +41,7 @@ static int teardown(void **state) {
 
 static void put(const char *name, const char *split, unsigned step, double accuracy, unsigned hits) {
   char path[128], text[512];
-  snprintf(path, sizeof path, "%s/%s", dir, name);
+  snprintf(path, sizeof path, "%s/eval/%s", dir, name);
   int n = snprintf(text, sizeof text,
                    "{\"version\":%u,\"epoch\":1,\"split\":\"%s\",\"accuracy\":%g,\"macro_f1\":0.5,\"ndcg10\":null,"
                    "\"recall\":{\"1\":1,\"2\":0.25},\"confusion\":[[%u,0,0,0],[0,1,0,0],[0,0,0,0],[0,0,7,0]],\"unreadable\":[0,0,0,3]}",
@@ -91,11 +97,11 @@ static void test_no_evaluation(void **state) {
 
 static void test_evaluations(void **state) {
   (void)state;
-  put("eval-sft.json", "eval", 0, 0.5, 4);
-  put("eval-natural-sft.json", "eval_natural", 0, 0.25, 100);
-  put("eval-elsewhere.json", "elsewhere", 9, 0.1, 100);  // no split of data.eval
+  put("sft/eval.json", "eval", 0, 0.5, 4);
+  put("sft/eval_natural.json", "eval_natural", 0, 0.25, 100);
+  put("latest/elsewhere.json", "elsewhere", 9, 0.1, 100);  // no split of data.eval
   char broken[128];
-  snprintf(broken, sizeof broken, "%s/eval-broken.json", dir);
+  snprintf(broken, sizeof broken, "%s/eval/latest/broken.json", dir);
   assert_int_equal(agrl_file_write_atomic(broken, "{", 1, NULL), AGRL_OK);
   ctl_metrics_register(&m, &config);
   says("agrl_eval_policy_version 4294967296\n");
@@ -107,7 +113,7 @@ static void test_evaluations(void **state) {
   says("agrl_eval_confusion_total{gold=\"1\",pred=\"1\"} 4\n");
   says("agrl_eval_confusion_total{gold=\"4\",pred=\"unreadable\"} 3\n");
   says("agrl_eval_confusion_total{gold=\"4\",pred=\"3\"} 7\n");
-  put("eval-latest.json", "eval", 20, 0.75, 6);  // a newer version, on one split only
+  put("latest/eval.json", "eval", 20, 0.75, 6);  // a newer version, on one split only
   ctl_metrics_evaluations_now(&m);
   ctl_metrics_evaluations_now(&m);  // nothing new: nothing is added
   says("agrl_eval_policy_version 4294967316\n");

@@ -12,11 +12,12 @@
 #include <unistd.h>
 
 #include "common/base/file.h"
+#include "deploy/ctl/ctl.h"
 #include "deploy/ctl/report.h"
 #include "deploy/ctl/svg.h"
 #include "deploy/ctl/view.h"
 
-static char dir[] = "/tmp/ctl-series-XXXXXX";
+static char dir[] = "/tmp/ctl-series-[a]*-XXXXXX";  // not a pattern
 static char path[64];
 
 static void append(const char *text) {
@@ -122,17 +123,20 @@ static void chart_helpers(void **state) {
   agrl_buf_release(&b);
 }
 
-static void write_eval(const char *name, double f1) {
-  char file[96], text[512];
-  snprintf(file, sizeof file, "%s/%s", dir, name);
+static void write_eval(const char *label, double f1) {
+  char file[128], text[512];
+  snprintf(file, sizeof file, "%s/eval/%s", dir, label);
+  assert_int_equal(agrl_file_mkdirs(file, NULL), AGRL_OK);
+  snprintf(file, sizeof file, "%s/eval/%s/eval.json", dir, label);
   snprintf(text, sizeof text, "{\"split\":\"eval\",\"n\":10,\"version\":7,\"accuracy\":0.5,\"accuracy_ci\":[0.4,0.6],\"macro_f1\":%g,\"f1\":{\"1\":0.1,\"4\":0.4}}", f1);
   assert_int_equal(agrl_file_write_atomic(file, text, strlen(text), NULL), AGRL_OK);
 }
 
 static void reports_before_and_after(void **state) {
   for (int i = 1; i <= 20; i++) step("rl", i, 20, i);
-  write_eval("eval-sft.json", 0.25);
-  write_eval("eval-latest.json", 0.75);
+  write_eval("sft", 0.25);
+  write_eval("latest", 0.75);
+  write_eval("a-latest", 0.125);  // another label is another folder
   agrl_config c;
   agrl_config_load(NULL, &c, NULL);
   agrl_config_set(&c, "run.dir", dir, NULL);
@@ -164,6 +168,19 @@ static void reports_before_and_after(void **state) {
   agrl_config_release(&c);
 }
 
+static void refuses_files_of_one_name(void **state) {
+  agrl_config c;
+  agrl_error err = {0};
+  assert_int_equal(agrl_config_load(NULL, &c, NULL), AGRL_OK);
+  assert_int_equal(ctl_eval_check(&c, &err), AGRL_OK);
+  agrl_config_set(&c, "data.eval", "a/eval.jsonl,a/eval_natural.jsonl,b/other.jsonl", NULL);
+  assert_int_equal(ctl_eval_check(&c, &err), AGRL_OK);
+  agrl_config_set(&c, "data.eval", "a/eval.jsonl,b/other.jsonl,b/eval.json", NULL);
+  assert_int_equal(ctl_eval_check(&c, &err), AGRL_ECONFIG);
+  assert_non_null(strstr(err.msg, "a/eval.jsonl and b/eval.json would have one name, eval;"));
+  agrl_config_release(&c);
+}
+
 static void reports_an_empty_run(void **state) {
   agrl_config c;
   agrl_config_load(NULL, &c, NULL);
@@ -187,7 +204,7 @@ int main(void) {
       cmocka_unit_test_setup(follows_a_growing_file, fresh),   cmocka_unit_test_setup(keeps_the_surviving_line, fresh),
       cmocka_unit_test_setup(tells_rate_and_progress, fresh),  cmocka_unit_test(durations),
       cmocka_unit_test(chart_helpers),                         cmocka_unit_test_setup(reports_before_and_after, fresh),
-      cmocka_unit_test_setup(reports_an_empty_run, fresh),
+      cmocka_unit_test_setup(reports_an_empty_run, fresh),     cmocka_unit_test(refuses_files_of_one_name),
   };
   return cmocka_run_group_tests(tests, make_dir, drop_dir);
 }

@@ -63,8 +63,34 @@ static void same_items_same_interval(void **state) {
   assert_memory_equal(&a.macro_f1, &b.macro_f1, sizeof a.macro_f1);
 }
 
+static void nothing_measured_is_undefined(void **state) {
+  eval_measures m;
+  agrl_buf b = {0};
+  eval_measure(NULL, 0, &m);
+  const eval_interval *all[] = {&m.accuracy, &m.macro_f1, &m.rule_adherence, &m.good_f1};
+  for (size_t i = 0; i < 4; i++) assert_true(isnan(all[i]->value) && isnan(all[i]->low) && isnan(all[i]->high));
+  assert_true(isnan(m.format_rate) && isnan(m.ndcg10) && isnan(m.mean_tokens) && isnan(m.f1[0]) && isnan(m.recall[3]));
+  eval_json(&m, "ckpt", 1, "eval", 7, &b);
+  assert_non_null(strstr(b.data, "\"skipped\":7,\"accuracy\":null,\"accuracy_ci\":[null,null]"));
+  agrl_buf_clear(&b);
+  eval_text(&m, "ckpt", "eval", &b);
+  assert_string_equal(b.data, "ckpt on eval: no row was measured\n");
+  agrl_buf_release(&b);
+}
+
+// Two of three items are of tier 1 and called so: most resamples define Good F1, the rest must not spoil the interval.
+static void an_interval_is_over_what_is_defined(void **state) {
+  const eval_item items[] = {item(1, 1, true, "", "q", 1), item(1, 1, true, "", "q", 1), item(4, 4, true, "", "q", 4)};
+  eval_measures m;
+  eval_measure(items, 3, &m);
+  NEAR(m.good_f1.low, 1);
+  NEAR(m.good_f1.high, 1);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(measures_by_hand), cmocka_unit_test(ndcg_orders_by_score),
-                                     cmocka_unit_test(same_items_same_interval)};
+                                     cmocka_unit_test(same_items_same_interval),
+                                     cmocka_unit_test(nothing_measured_is_undefined),
+                                     cmocka_unit_test(an_interval_is_over_what_is_defined)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
