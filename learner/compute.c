@@ -45,6 +45,7 @@ static agrl_rc save_version(learner_compute *c, agrl_error *err) {
   free(dir);
   if (rc != AGRL_OK) return rc;
   c->checkpoint_version = c->core.version;
+  learner_journal_passed(c->journal, c->checkpoint_version);
   note_checkpoint(c, t0);
   agrl_logi("checkpoint name=%s seconds=%.2f", name, agrl_since_s(t0));
   learner_link_event(c->link, "checkpoint", agrl_xasprintf("\"version\":%" PRIu64 ",\"name\":\"%s\"", c->core.version, name));
@@ -170,6 +171,7 @@ static agrl_rc open_journal(learner_compute *c, agrl_error *err) {
   agrl_rc rc = learner_journal_open(path, &c->journal, err);
   free(path);
   if (rc == AGRL_OK) agrl_metric_add(c->metrics.torn, 0, (double)learner_journal_torn_bytes(c->journal));
+  if (rc == AGRL_OK) learner_journal_passed(c->journal, c->checkpoint_version);
   return rc;
 }
 

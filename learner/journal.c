@@ -14,7 +14,11 @@
 //     serve, and replay keeps the groups of entries until CHECKPOINTED (repeated by HELLO) passes them.
 // If redoing does not give the journaled hash (another build, CPU or configuration) or replay lost a group, the old line cannot
 // be continued exactly: a fork line is written, the entries after its base leave the surviving line, versions go on in the
-// next epoch, and actors can never take old weights for new ones. As a last guard, compute.c refuses a group that is in here.
+// next epoch, and actors can never take old weights for new ones. As a last guard, requests.c refuses a group that is in here.
+//
+// In memory are the entries after the newest checkpoint (no restart of this line begins before it, so HELLO and redo need no
+// older one; the file keeps all) and, for the guard, every group of the surviving line, because a replay store restored from
+// an old copy may offer any of them again: id_set.c makes that cheap enough to never forget one.
 #include "learner/journal.h"
 
 #include <errno.h>
@@ -30,6 +34,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/model/weights.h"
+#include "learner/id_set.h"
 
 enum { MAX_JOURNAL_MIB = 4096 };
 
@@ -39,37 +44,9 @@ struct learner_journal {
   learner_entry *entries;
   size_t n, cap, torn_bytes;
   uint32_t epoch;
-  uint64_t max_group;
-  uint64_t *set;  // open addressing, 0 is empty (group + 1 is stored; ids below 2^64 - 1)
-  size_t set_n, set_cap;
+  uint64_t max_group, newest;  // newest: version of the surviving line, kept in memory or not
+  learner_id_set trained;
 };
-
-// ---- the set of trained groups
-
-static size_t slot_of(const learner_journal *j, uint64_t key) {
-  size_t mask = j->set_cap - 1, i = (size_t)agrl_hash64(&key, sizeof key) & mask;
-  while (j->set[i] != 0 && j->set[i] != key) i = (i + 1) & mask;
-  return i;
-}
-
-static void set_add(learner_journal *j, uint64_t group) {
-  if (2 * (j->set_n + 1) > j->set_cap) {
-    uint64_t *old = j->set;
-    size_t old_cap = j->set_cap;
-    j->set_cap = old_cap > 0 ? 2 * old_cap : 1024;
-    j->set = agrl_xcalloc(j->set_cap, sizeof *j->set);
-    for (size_t i = 0; i < old_cap; i++)
-      if (old[i] != 0) j->set[slot_of(j, old[i])] = old[i];
-    free(old);
-  }
-  size_t i = slot_of(j, group + 1);
-  if (j->set[i] == 0) j->set_n++;
-  j->set[i] = group + 1;
-}
-
-bool learner_journal_has_group(const learner_journal *j, uint64_t group) {
-  return j->set_cap > 0 && j->set[slot_of(j, group + 1)] != 0;
-}
 
 // ---- entries in memory
 
@@ -84,20 +61,37 @@ static void keep(learner_journal *j, uint64_t version, const uint64_t *groups, s
   *e = (learner_entry){.step = {.version = version, .n_groups = n, .groups = copy}, .hash = *hash};
   snprintf(e->outcome, sizeof e->outcome, "%s", outcome);
   for (size_t i = 0; i < n; i++) {
-    set_add(j, groups[i]);
+    learner_id_set_add(&j->trained, groups[i]);
     if (groups[i] > j->max_group) j->max_group = groups[i];
   }
+  j->newest = version;
   if (AGRL_VERSION_EPOCH(version) > j->epoch) j->epoch = AGRL_VERSION_EPOCH(version);
 }
 
 static void fork_at(learner_journal *j, uint64_t base, uint32_t epoch) {
   if (epoch > j->epoch) j->epoch = epoch;
-  while (j->n > 0 && j->entries[j->n - 1].step.version > base) free((uint64_t *)j->entries[--j->n].step.groups);
-  if (j->set_cap > 0) memset(j->set, 0, j->set_cap * sizeof *j->set);
-  j->set_n = 0;
-  for (size_t i = 0; i < j->n; i++)
-    for (size_t k = 0; k < j->entries[i].step.n_groups; k++) set_add(j, j->entries[i].step.groups[k]);
+  while (j->n > 0 && j->entries[j->n - 1].step.version > base) {
+    const agrl_journal_entry *gone = &j->entries[--j->n].step;
+    for (size_t k = 0; k < gone->n_groups; k++) learner_id_set_remove(&j->trained, gone->groups[k]);
+    free((uint64_t *)gone->groups);
+  }
+  for (size_t i = 0; i < j->n; i++)  // a damaged journal may name a group twice: what survives stays in the set
+    for (size_t k = 0; k < j->entries[i].step.n_groups; k++) learner_id_set_add(&j->trained, j->entries[i].step.groups[k]);
+  if (j->newest > base) j->newest = base;
 }
+
+void learner_journal_passed(learner_journal *j, uint64_t checkpoint) {
+  size_t n = 0;
+  while (n < j->n && j->entries[n].step.version <= checkpoint) free((uint64_t *)j->entries[n++].step.groups);
+  if (n == 0) return;
+  j->n -= n;
+  memmove(j->entries, j->entries + n, j->n * sizeof *j->entries);
+  if (j->cap <= 4 * (j->n + 64)) return;
+  j->cap = 2 * (j->n + 64);  // of a whole journal just read
+  j->entries = agrl_xreallocarray(j->entries, j->cap, sizeof *j->entries);
+}
+
+bool learner_journal_has_group(const learner_journal *j, uint64_t group) { return learner_id_set_has(&j->trained, group); }
 
 // ---- reading
 
@@ -135,7 +129,7 @@ static bool take_step(learner_journal *j, const agrl_json *o) {
   if (!read_u64(agrl_json_get(o, "version"), &version) || !read_hash(agrl_json_get(o, "weights"), &hash) ||
       !agrl_json_str(agrl_json_get(o, "outcome"), &outcome, NULL) || groups == NULL || agrl_json_typeof(groups) != AGRL_JSON_ARRAY)
     return false;
-  if (j->n > 0 && version <= j->entries[j->n - 1].step.version) return false;
+  if (version <= j->newest) return false;
   size_t n = agrl_json_len(groups);
   uint64_t *ids = agrl_xcalloc(n + 1, sizeof *ids);
   bool ok = true;
@@ -215,7 +209,7 @@ void learner_journal_close(learner_journal *j) {
   for (size_t i = 0; i < j->n; i++) free((uint64_t *)j->entries[i].step.groups);
   if (j->fd >= 0) close(j->fd);
   free(j->entries);
-  free(j->set);
+  learner_id_set_release(&j->trained);
   free(j->path);
   free(j);
 }
@@ -255,8 +249,8 @@ static agrl_rc write_line(learner_journal *j, agrl_buf *line, agrl_error *err) {
 
 agrl_rc learner_journal_append(learner_journal *j, uint64_t version, const uint64_t *groups, size_t n, const agrl_sha256 *hash,
                                const char *outcome, agrl_error *err) {
-  if (j->n > 0 && version <= j->entries[j->n - 1].step.version)
-    return agrl_fail(err, AGRL_EVERSION, "%s: version %" PRIu64 " after %" PRIu64, j->path, version, j->entries[j->n - 1].step.version);
+  if (version <= j->newest)
+    return agrl_fail(err, AGRL_EVERSION, "%s: version %" PRIu64 " after %" PRIu64, j->path, version, j->newest);
   agrl_buf b = {0};
   agrl_jw w;
   char hex[65];

@@ -26,11 +26,13 @@ uint32_t learner_journal_epoch(const learner_journal *j);      // newest epoch n
 
 uint64_t learner_journal_max_group(const learner_journal *j);  // highest id ever journaled, forked away or not; 0: none
 
-// The surviving entries, oldest first; valid until the next append or cut.
+// The surviving entries after the checkpoint named last, oldest first; valid until the next append, fork or passed.
 const learner_entry *learner_journal_entries(const learner_journal *j, size_t *n);
 // Those newer than version, as HELLO carries them. The array is the caller's to free, its ids stay the journal's.
 agrl_journal_entry *learner_journal_after(const learner_journal *j, uint64_t version, size_t *n);
-bool learner_journal_has_group(const learner_journal *j, uint64_t group);  // trained in the surviving line
+bool learner_journal_has_group(const learner_journal *j, uint64_t group);  // trained in the surviving line, however long ago
+// A durable checkpoint holds this version: entries up to it leave memory, not the file. No fork may go back behind it.
+void learner_journal_passed(learner_journal *j, uint64_t checkpoint);
 
 // Appends and fsyncs: when it returns OK the step has happened, whatever dies next.
 agrl_rc learner_journal_append(learner_journal *j, uint64_t version, const uint64_t *groups, size_t n, const agrl_sha256 *hash,
