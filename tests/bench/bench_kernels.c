@@ -4,7 +4,7 @@
 
 #include "common/base/mem.h"
 #include "common/tensor/tensor.h"
-#include "tests/bench/bench_cases.h"
+#include "tests/bench/bench_subject.h"
 
 // ---- linear: y(M,N) = x(M,K) w(N,K)^T, w bf16. Weights walk through 256 MiB, as decode finds them: not in L2. ----
 
@@ -46,17 +46,17 @@ static void linear_shape(bench_env *e, const char *model, const uint16_t *weight
 }
 
 void bench_linear(bench_env *e) {
-  static const size_t big[][2] = {{576, 576}, {576, 192}, {576, 1536}, {1536, 576}, {576, 49152}};
-  static const size_t small[][2] = {{256, 256}, {256, 1024}, {1024, 256}, {256, 2048}};
   size_t n = COLD_BYTES / 2;
   float *wide = bench_floats(n / 8, 1);
   uint16_t *weights = agrl_block_alloc(COLD_BYTES);
   if (!weights) return;
   for (size_t i = 0; i < n; i += n / 8) agrl_bf16_from_f32(weights + i, wide, n / 8);
   agrl_block_free(wide, n / 8 * 4);
-  for (size_t i = 0; i < sizeof big / sizeof *big; i++) linear_shape(e, "135m", weights, big[i][0], big[i][1]);
-  for (size_t i = 0; i < sizeof small / sizeof *small; i++) linear_shape(e, "quickstart", weights, small[i][0],
-                                                                         small[i][1]);
+  for (int m = BENCH_SUBJECTS - 1; m >= 0; m--) {
+    size_t kn[BENCH_PRODUCTS][2];
+    bench_subject_products(m, kn);
+    for (int i = 0; i < BENCH_PRODUCTS; i++) linear_shape(e, bench_subject_name(m), weights, kn[i][0], kn[i][1]);
+  }
   agrl_block_free(weights, COLD_BYTES);
 }
 
@@ -76,11 +76,10 @@ static void gemm_once(void *arg) {
 }
 
 void bench_gemm(bench_env *e) {
-  static const size_t shapes[][3] = {{2048, 576, 576}, {2048, 576, 192}, {2048, 576, 1536}, {2048, 1536, 576},
-                                     {512, 576, 49152},
-                                     {4096, 256, 1024}, {4096, 1024, 256}};
-  for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-    size_t T = shapes[i][0], I = shapes[i][1], O = shapes[i][2];
+  size_t kn[BENCH_SUBJECTS][BENCH_PRODUCTS][2];
+  for (int m = 0; m < BENCH_SUBJECTS; m++) bench_subject_products(m, kn[m]);
+  for (int i = 0; i < BENCH_SUBJECTS * BENCH_PRODUCTS; i++) {
+    const size_t *shape = kn[i / BENCH_PRODUCTS][i % BENCH_PRODUCTS], I = shape[0], O = shape[1], T = O > 8192 ? 512 : 2048;
     float *x = bench_floats(T * I, 1), *w = bench_floats(I * O, 2), *y = bench_floats(T * O, 3);
     gemm_arg args[] = {{NULL, y, x, w, T, O, I, agrl_gemm_nt}, {NULL, x, y, w, T, I, O, agrl_gemm_nn},
                        {NULL, w, y, x, O, I, T, agrl_gemm_tn}};

@@ -4,8 +4,10 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/mem.h"
+#include "common/conf/config.h"
 #include "common/tensor/tensor.h"
 
 void bench_die(const char *why) {
@@ -19,16 +21,43 @@ void *bench_need(void *p) {
   exit(71);
 }
 
-static agrl_spec shape(int layers, int hidden, int ffn, int heads, int kv, int vocab, bool tied) {
-  return (agrl_spec){.arch = "llama", .n_layers = layers, .hidden = hidden, .ffn = ffn, .n_heads = heads, .n_kv_heads = kv,
-                     .head_dim = hidden / heads, .vocab = vocab, .context = 1024, .rope_theta = 10000, .norm_eps = 1e-5f, .tied = tied,
-                     .start_id = -1, .end_id = -1};
+enum { CONTEXT = 1024 };  // long enough for every case; the shape's own does not change a figure
+
+static agrl_spec quickstart(void) {
+  agrl_config c;
+  agrl_error err;
+  if (agrl_config_load(AGRL_BENCH_QUICKSTART, &c, &err) != AGRL_OK) bench_die(err.msg);
+  const agrl_spec s = {.n_layers = (int32_t)c.model.layers, .hidden = (int32_t)c.model.hidden, .ffn = (int32_t)c.model.ffn,
+                       .n_heads = (int32_t)c.model.heads, .n_kv_heads = (int32_t)c.model.kv_heads, .vocab = (int32_t)c.model.vocab,
+                       .rope_theta = (float)c.model.rope_theta, .tied = c.model.tied};
+  agrl_config_release(&c);
+  return s;
+}
+
+const char *bench_subject_name(int index) { return index == 0 ? "quickstart" : "135m"; }
+
+agrl_spec bench_subject_spec(int index) {
+  agrl_spec s = index == 0 ? quickstart()
+                           : (agrl_spec){.n_layers = 30, .hidden = 576, .ffn = 1536, .n_heads = 9, .n_kv_heads = 3, .vocab = 49152,
+                                         .rope_theta = 10000, .tied = true};
+  snprintf(s.arch, sizeof s.arch, "llama");
+  s.head_dim = s.hidden / s.n_heads;
+  s.context = CONTEXT;
+  s.norm_eps = 1e-5f;
+  s.start_id = s.end_id = -1;
+  return s;
+}
+
+void bench_subject_products(int index, size_t kn[BENCH_PRODUCTS][2]) {
+  const agrl_spec s = bench_subject_spec(index);
+  const size_t hidden = (size_t)s.hidden, ffn = (size_t)s.ffn, kv = (size_t)s.n_kv_heads * (size_t)s.head_dim;
+  const size_t all[BENCH_PRODUCTS][2] = {{hidden, hidden}, {hidden, kv}, {hidden, ffn}, {ffn, hidden}, {hidden, (size_t)s.vocab}};
+  memcpy(kn, all, sizeof all);
 }
 
 void bench_subject_open(bench_subject *m, int index) {
   agrl_error err;
-  *m = index == 0 ? (bench_subject){.name = "quickstart", .spec = shape(4, 128, 384, 4, 2, 1024, true)}
-                  : (bench_subject){.name = "135m", .spec = shape(30, 576, 1536, 9, 3, 49152, true)};
+  *m = (bench_subject){.name = bench_subject_name(index), .spec = bench_subject_spec(index)};
   if (agrl_layout_new(&m->spec, &m->l, &err) != AGRL_OK) bench_die(err.msg);
   const size_t n = m->l->n_elements;
   m->params = bench_need(agrl_block_alloc(n * sizeof(float)));

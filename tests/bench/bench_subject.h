@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The two models that whole-model cases measure, with random weights: the quickstart's shape and a 135M Llama.
+// The two models that cases measure, with random weights: the quickstart's, whose shape is read from deploy/etc/quickstart.yaml,
+// and a 135M Llama.
 #ifndef AGRL_BENCH_SUBJECT_H
 #define AGRL_BENCH_SUBJECT_H
 
 #include "common/model/weights.h"
 #include "tests/bench/bench_cases.h"
 
-enum { BENCH_SUBJECTS = 2 };
+enum { BENCH_SUBJECTS = 2, BENCH_PRODUCTS = 5 };
 
 typedef struct bench_subject {
   const char *name;
@@ -17,7 +18,11 @@ typedef struct bench_subject {
   double mults;  // weights of products per token: all matrices, the embedding table only as LM head
 } bench_subject;
 
-void bench_subject_open(bench_subject *m, int index);  // below BENCH_SUBJECTS
+const char *bench_subject_name(int index);  // index: below BENCH_SUBJECTS
+agrl_spec bench_subject_spec(int index);    // ends the program when quickstart.yaml cannot be read
+// (inputs, outputs) of its matrices, each distinct shape once: query and output, key and value, gate and up, down, LM head.
+void bench_subject_products(int index, size_t kn[BENCH_PRODUCTS][2]);
+void bench_subject_open(bench_subject *m, int index);
 void bench_subject_close(bench_subject *m);
 void *bench_need(void *p);                             // ends the program when p is NULL
 _Noreturn void bench_die(const char *why);
