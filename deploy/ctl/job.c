@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "common/base/buf.h"
@@ -153,7 +152,9 @@ int ctl_supervisor_pid(const char *run_dir) {
   free(path);
   if (fd < 0) return 0;
   char text[32] = "";
-  if (flock(fd, LOCK_SH | LOCK_NB) && read(fd, text, sizeof text - 1) > 0) pid = atoi(text);  // locked: it lives
+  struct flock other = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+  bool lives = fcntl(fd, F_OFD_GETLK, &other) == 0 && other.l_type != F_UNLCK;
+  if (lives && read(fd, text, sizeof text - 1) > 0) pid = atoi(text);
   close(fd);
   return pid;
 }

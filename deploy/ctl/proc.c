@@ -44,16 +44,30 @@ static void back_off(ctl_proc *p, uint64_t now_ns) {
   p->backoff_ns = p->backoff_ns * 2 > BACKOFF_MAX_NS ? BACKOFF_MAX_NS : p->backoff_ns * 2;
 }
 
-// In the child, between fork and exec: only what is safe there.
-static void become(const char *program, char *const argv[], int log_fd, pid_t parent) {
-  sigset_t none;
+pid_t ctl_fork(void) {
+  static const int used[] = {SIGINT, SIGTERM, SIGHUP, SIGCHLD, SIGPIPE};
+  sigset_t all, before;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, &before);
+  pid_t parent = getpid(), pid = fork();
+  if (pid) {
+    int saved = errno;
+    if (pid > 0) setpgid(pid, pid);  // here too: whoever comes first
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    errno = saved;
+    return pid;
+  }
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(70);  // the supervisor died before prctl
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, NULL);
-  signal(SIGPIPE, SIG_DFL);
-  signal(SIGINT, SIG_DFL);
+  for (size_t i = 0; i < sizeof used / sizeof *used; i++) signal(used[i], SIG_DFL);
+  sigemptyset(&all);
+  sigprocmask(SIG_SETMASK, &all, NULL);
+  return 0;
+}
+
+// In the child, between fork and exec: only what is safe there.
+static void become(const char *program, char *const argv[], int log_fd) {
   int null = open("/dev/null", O_RDONLY);
   if (null >= 0) dup2(null, 0);
   dup2(log_fd, 1);
@@ -70,12 +84,11 @@ agrl_rc ctl_proc_start(ctl_proc *p, const char *program, const char *config_path
   char *argv[] = {(char *)ctl_proc_program(p->kind), "--config", (char *)config_path,
                   p->kind == CTL_KIND_ACTOR ? "--index" : NULL, index, NULL};
   int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  pid_t self = getpid(), pid = fd < 0 ? -1 : fork();
-  if (!pid) become(program, argv, fd, self);
+  pid_t pid = fd < 0 ? -1 : ctl_fork();
+  if (!pid) become(program, argv, fd);
   int saved = errno;
   if (fd >= 0) close(fd);
   if (pid > 0) {
-    setpgid(pid, pid);
     if (p->ever) p->restarts++;
     p->ever = true;
     p->pid = pid;

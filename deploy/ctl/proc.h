@@ -35,6 +35,11 @@ typedef enum {
   CTL_EXIT_HOPELESS,  // starting it again will not help
 } ctl_exit;
 
+// fork for a program to be executed: the child leads its own process group, dies with the supervisor (SIGKILL), and has every
+// signal at its default and unblocked. Until then none can reach it: a handler of the supervisor, run in the child, would
+// write into the supervisor's event loop and stop the whole job.
+pid_t ctl_fork(void);
+
 void ctl_proc_init(ctl_proc *p, ctl_proc_kind kind, int index);
 // program: path; logs: directory. On failure the process is in back-off.
 agrl_rc ctl_proc_start(ctl_proc *p, const char *program, const char *config_path, const char *logs, uint64_t now_ns,

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -64,6 +63,7 @@ static bool job_finished(ctl_super *s) {
 }
 
 static void fail_job(ctl_super *s, const ctl_proc *p) {
+  if (s->stage >= 0) return;  // the job is ending already
   char *path = agrl_xasprintf("%s/%s.log", s->logs, p->name), *tail = ctl_log_tail(path, 6);
   snprintf(s->failure, sizeof s->failure, "%s ends at every start with exit code %d; its last lines (%s):\n%s",
            p->name, p->exit_code, path, tail);
@@ -137,22 +137,13 @@ static void start_evaluation(ctl_super *s) {
   puts("agrlctl: the last version is trained; evaluating");
   fflush(stdout);
   char *argv[] = {"agrlctl", "report", "--evaluate", "--run-dir", s->config->run.dir, NULL};
-  pid_t pid = fork();
+  pid_t pid = ctl_fork();
   if (!pid) {
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    setpgid(0, 0);
-    signal(SIGPIPE, SIG_DFL);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
     execv("/proc/self/exe", argv);
     _exit(127);
   }
   s->eval_pid = pid;
-  if (pid > 0) {
-    setpgid(pid, pid);  // here too: a signal may come before the child has done it
-    return;
-  }
+  if (pid > 0) return;
   s->exit_code = agrl_rc_exit(AGRL_ENOMEM);
   uv_stop(&s->loop);
 }

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -139,17 +138,20 @@ static agrl_rc check_inputs(const up *u, agrl_error *err) {
   return rc;
 }
 
+// The lock belongs to this open file: it goes when the process does, however it ends, and asking for it (ctl_supervisor_pid) does
+// not take it.
 static agrl_rc lock_run(up *u, agrl_error *err) {
   char *path = agrl_path_join(u->config.run.dir, "supervisor.pid");
+  struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
   agrl_rc rc = AGRL_OK;
   u->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (u->lock < 0) rc = agrl_fail(err, AGRL_EIO, "%s: %s", path, strerror(errno));
-  else if (flock(u->lock, LOCK_EX | LOCK_NB))
+  bool locked = u->lock >= 0 && fcntl(u->lock, F_OFD_SETLK, &whole) == 0;
+  if (!locked && u->lock >= 0 && (errno == EAGAIN || errno == EACCES))
     rc = agrl_fail(err, AGRL_EEXIST,
                    "a job is running in %s already (pid %d); agrlctl status shows it, agrlctl down stops it",
                    u->config.run.dir,
                    ctl_supervisor_pid(u->config.run.dir));
-  else if (ftruncate(u->lock, 0) || dprintf(u->lock, "%d\n", (int)getpid()) < 0)
+  else if (!locked || ftruncate(u->lock, 0) || dprintf(u->lock, "%d\n", (int)getpid()) < 0)
     rc = agrl_fail(err, AGRL_EIO, "%s: %s", path, strerror(errno));
   free(path);
   return rc;
@@ -185,14 +187,16 @@ static void on_ready(void *user) {
   up *u = user;
   if (u->ready_fd < 0) return;
   char *log = agrl_path_join(u->config.run.dir, "logs/supervisor.log");
-  int fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644), null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  int null = open("/dev/null", O_RDWR | O_CLOEXEC), fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (fd < 0) fprintf(stderr, "agrlctl: %s: %s; the job runs without a log of the supervisor\n", log, strerror(errno));
   free(log);
-  if (fd < 0 || null < 0) return;
-  if (write(u->ready_fd, "1", 1) != 1) return;
+  ssize_t told = write(u->ready_fd, "1", 1);
+  (void)told;  // the parent may have been killed: the job runs all the same
   close(u->ready_fd);
+  fflush(stdout);
   dup2(null, 0);
-  dup2(fd, 1);
-  dup2(fd, 2);
+  dup2(fd < 0 ? null : fd, 1);
+  dup2(fd < 0 ? null : fd, 2);
 }
 
 static int supervise(up *u, const char *path) {

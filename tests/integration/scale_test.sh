@@ -26,10 +26,19 @@ grep -q 'stopped cleanly' "$run/logs/supervisor.log" || die "the stop was not cl
 at=$(version)
 say "stopped at version $at; resuming"
 [ "$at" -lt $versions ] || die "the job was over before it could be stopped"
-target=$((at + 30))
-start_job --actors 2 --set grpo.versions=$target --set grpo.groups_per_step=8 --no-eval
+target=$((at + 60))
+again() { start_job --actors 2 --set grpo.versions=$target --set grpo.groups_per_step=8 --no-eval; }
+again
+wait_for 60 "training goes on" version_is $((at + 8))
+mapfile -t daemons < <(agrlctl status --run-dir "$run" -o json | jq '.processes[].pid | select(. > 0)')
+kill -9 "$(cat "$run/supervisor.pid")"
+all_gone() { for pid in "${daemons[@]}"; do gone "$pid" || return 1; done; }
+wait_for 10 "the kill -9 of the supervisor ends its ${#daemons[@]} processes" all_gone
+job_over || die "a job whose supervisor was killed is still said to run"
+say "supervisor killed at version $(version); resuming"
+again
 wait_for 120 "end of the job" job_over
 version_is $target || die "the resumed job ended at version $(version)"
-jq -es '[.[] | select(.event == "resumed" and .exact)] | length == 1' "$run/events.jsonl" >/dev/null || die "not resumed from where it stopped"
+jq -es '[.[] | select(.event == "resumed" and .exact)] | length == 2' "$run/events.jsonl" >/dev/null || die "not resumed from where it stopped"
 check_invariants $target
 say ok

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -144,11 +145,41 @@ static void a_missing_program_is_hopeless(void **state) {
 static int make_dir(void **state) { return mkdtemp(dir) ? 0 : -1; }
 static int drop_dir(void **state) { return agrl_file_remove_tree(dir, NULL); }
 
+static int told[2];
+
+static void tell(int signum) {
+  (void)signum;
+  if (write(told[1], "x", 1) != 1) _exit(1);
+}
+
+// A process that is stopped right after its start has not been executed yet: the supervisor's handlers must not run in it.
+static void a_stop_at_once_reaches_the_child_only(void **state) {
+  (void)state;
+  const char *program = script("exec sleep 60");
+  assert_int_equal(pipe2(told, O_CLOEXEC), 0);
+  signal(SIGTERM, tell);
+  for (int i = 0; i < 200; i++) {
+    ctl_proc p;
+    ctl_proc_init(&p, CTL_KIND_ACTOR, 5);
+    start(&p, program, S);
+    ctl_proc_stop(&p, S, 60 * S);
+    int status = wait_for(p.pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+    assert_int_equal(ctl_proc_exited(&p, status, S), CTL_EXIT_STOPPED);
+  }
+  signal(SIGTERM, SIG_DFL);
+  close(told[1]);
+  char c;
+  assert_int_equal(read(told[0], &c, 1), 0);
+  close(told[0]);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(passes_arguments_and_keeps_a_log), cmocka_unit_test(backs_off_and_recovers),
           cmocka_unit_test(gives_up_on_configuration_errors),
       cmocka_unit_test(stops_with_grace_then_force),      cmocka_unit_test(a_missing_program_is_hopeless),
+      cmocka_unit_test(a_stop_at_once_reaches_the_child_only),
   };
   return cmocka_run_group_tests(tests, make_dir, drop_dir);
 }
