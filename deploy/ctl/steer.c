@@ -17,7 +17,7 @@
 
 static const char down_usage[] =
     "usage: agrlctl down [--run-dir DIR | --config FILE] [--timeout SECONDS]\n"
-    "Stops a running job cleanly: actors drain, then reward, replay and learner end. Waits for it (default: 120 s).\n";
+    "Stops a running job cleanly: actors drain, then reward, learner and replay end. Waits for it (default: 120 s).\n";
 static const char scale_usage[] =
     "usage: agrlctl scale actors N [--run-dir DIR | --config FILE]\n"
     "Starts or drains actors of a running job until N are left. Nothing else is restarted and no trace is lost.\n";

@@ -19,7 +19,8 @@
 #define TICK_MS 100
 #define GRACE_NS (20 * UINT64_C(1000000000))
 
-static const ctl_proc_kind stop_order[] = {CTL_KIND_ACTOR, CTL_KIND_REWARD, CTL_KIND_REPLAY, CTL_KIND_LEARNER};
+// Each ends before those it still has something to tell: actors their traces, reward scored ones, the learner what it trained.
+static const ctl_proc_kind stop_order[] = {CTL_KIND_ACTOR, CTL_KIND_REWARD, CTL_KIND_LEARNER, CTL_KIND_REPLAY};
 enum { N_STAGES = sizeof stop_order / sizeof *stop_order };
 
 void ctl_super_count(const ctl_super *s, size_t *running, size_t *wanted, unsigned *restarts) {
@@ -221,7 +222,7 @@ static void on_signal(uv_signal_t *h, int signum) {
   } else if (s->eval_pid > 0) {
     ctl_super_stop_evaluation(s);
   } else if (s->stage < 0) {
-    ctl_view_say(&s->view, "stopping: actors drain, then reward, replay and learner (again: kill)");
+    ctl_view_say(&s->view, "stopping: actors drain, then reward, learner and replay (again: kill)");
     ctl_super_stop(s, CTL_END_ASKED);
   } else if (!s->asked_ns) {
     ctl_super_stop(s, CTL_END_ASKED);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A hostile peer: connects to a service's endpoint and sends it damaged and unwanted messages, then asks for its status.
-// usage: garbage ENDPOINT ROUNDS. Prints how many messages it sent of each sort that a receiver refuses, one JSON object:
+// usage: garbage ENDPOINT ROUNDS, or garbage --deaf ENDPOINT REQUESTS: a second peer asks for status so often and reads no answer
+// while the first waits for its own. Prints how many messages it sent of each sort that a receiver refuses, one JSON object:
 // the causes are those of agrl_transport_rejects_total. Exits 0 only when the service answered after all of it: messages of
 // one peer are handled in order, so by then every one of them was.
 #include <inttypes.h>
@@ -116,23 +117,46 @@ static bool still_answers(hostile *h, agrl_buf *buf) {
   }
 }
 
+static void *connect_to(void *context, const char *endpoint) {
+  const int linger = 0, wait_ms = ANSWER_MS;
+  void *s = context ? zmq_socket(context, ZMQ_DEALER) : NULL;
+  if (!s) die("socket");
+  zmq_setsockopt(s, ZMQ_LINGER, &linger, sizeof linger);
+  zmq_setsockopt(s, ZMQ_SNDTIMEO, &wait_ms, sizeof wait_ms);
+  if (zmq_connect(s, endpoint)) die(endpoint);
+  return s;
+}
+
+// What the service cannot send to it any more is the service's to bound; it must go on taking from it and answering others.
+static void be_deaf(hostile *h, uint64_t requests) {
+  agrl_buf buf;
+  agrl_buf_init(&buf);
+  const agrl_msg ask = {.kind = AGRL_MSG_STATUS_REQUEST, .id = 1};
+  pack(&ask, &buf);
+  for (uint64_t i = 0; i < requests; i++) send_bytes(h, buf.data, buf.len, 0);
+  agrl_buf_release(&buf);
+}
+
 int main(int argc, char **argv) {
   uint64_t rounds;
-  if (argc != 3 || !agrl_parse_u64(argv[2], &rounds)) {
-    fputs("usage: garbage ENDPOINT ROUNDS\n", stderr);
+  const bool deaf = argc == 4 && !strcmp(argv[1], "--deaf");
+  argv += deaf;
+  if (argc - deaf != 3 || !agrl_parse_u64(argv[2], &rounds)) {
+    fputs("usage: garbage [--deaf] ENDPOINT ROUNDS\n", stderr);
     return 64;
   }
   hostile h = {0};
   agrl_buf buf;
   agrl_buf_init(&buf);
   agrl_rng_init(&h.rng, 77, rounds);
-  void *context = zmq_ctx_new();
-  const int linger = 0, wait_ms = ANSWER_MS;
-  if (!context || !(h.socket = zmq_socket(context, ZMQ_DEALER))) die("socket");
-  zmq_setsockopt(h.socket, ZMQ_LINGER, &linger, sizeof linger);
-  zmq_setsockopt(h.socket, ZMQ_SNDTIMEO, &wait_ms, sizeof wait_ms);
-  if (zmq_connect(h.socket, argv[1])) die(argv[1]);
-  for (uint64_t i = 0; i < rounds; i++) {
+  void *context = zmq_ctx_new(), *other = NULL;
+  h.socket = connect_to(context, argv[1]);
+  if (deaf) {
+    be_deaf(&h, rounds);
+    other = h.socket;  // stays connected
+    h.socket = connect_to(context, argv[1]);
+  }
+  for (uint64_t i = 0; i < rounds && !deaf; i++) {
     random_bytes(&h);
     damaged(&h, &buf);
     unwanted(&h, &buf);
@@ -141,6 +165,7 @@ int main(int argc, char **argv) {
   printf("{\"schema\": %" PRIu64 ", \"size\": %" PRIu64 ", \"crc\": %" PRIu64 ", \"parse\": %" PRIu64 ", \"unwanted\": %" PRIu64 "}\n",
          h.sent[SCHEMA], h.sent[SIZE], h.sent[CRC], h.sent[PARSE], h.unwanted);
   zmq_close(h.socket);
+  if (other) zmq_close(other);
   zmq_ctx_term(context);
   agrl_buf_release(&buf);
   if (!alive) fprintf(stderr, "garbage: %s does not answer\n", argv[1]);
