@@ -305,6 +305,75 @@ static void test_announce(void **state) {
   assert_true(got > 0);
 }
 
+// --- peers of another version, as those see them who only connect: an actor, and the learner towards replay ---
+
+typedef struct newer {
+  void *router;
+  bool same;  // answer in this version
+} newer;
+
+static void answer_as_newer(uv_timer_t *t) {
+  newer *n = t->data;
+  uint8_t id[64], bytes[4096];
+  int id_len = zmq_recv(n->router, id, sizeof id, ZMQ_DONTWAIT);
+  if (id_len < 0) return;
+  int len = zmq_recv(n->router, bytes, sizeof bytes, 0);
+  agrl_arena a;
+  agrl_msg m;
+  agrl_arena_init(&a, 0);
+  assert_int_equal(agrl_msg_unpack(bytes, (size_t)len, &a, &m, NULL), AGRL_OK);
+  zmq_send(n->router, id, (size_t)id_len, ZMQ_SNDMORE);
+  send_packed(n->router, &(agrl_msg){.kind = AGRL_MSG_OK, .id = m.id, .ok = {.text = "x"}}, n->same ? -1 : 4, 0);
+  agrl_arena_release(&a);
+}
+
+static void test_answers_of_another_version(void **state) {
+  fixture *f = *state;
+  void *ctx = zmq_ctx_new();
+  newer n = {.router = zmq_socket(ctx, ZMQ_ROUTER)};
+  agrl_rpc *r;
+  uv_timer_t timer;
+  assert_int_equal(zmq_bind(n.router, f->endpoint), 0);
+  uv_timer_init(&f->loop, &timer);
+  timer.data = &n;
+  uv_timer_start(&timer, answer_as_newer, 5, 5);
+  assert_int_equal(agrl_rpc_open(f->net, "replay", f->endpoint, 100, NULL, NULL, &r, NULL), AGRL_OK);
+  assert_int_equal(ask(f, r, "hello", 300).rc, AGRL_ETIMEOUT);
+  assert_int_equal(agrl_net_get_stats(f->net).rejects_schema, 1);
+  n.same = true;
+  answer a = ask(f, r, "hello", 2000);
+  assert_int_equal(a.rc, AGRL_OK);
+  assert_string_equal(a.text, "x");
+  agrl_rpc_close(r);
+  uv_close((uv_handle_t *)&timer, NULL);
+  run_for(f, 10);
+  zmq_close(n.router);
+  zmq_ctx_term(ctx);
+}
+
+static void test_announcements_of_another_version(void **state) {
+  fixture *f = *state;
+  void *ctx = zmq_ctx_new(), *pub = zmq_socket(ctx, ZMQ_PUB);
+  agrl_sock *sub;
+  int got = 0;
+  const agrl_msg m = {.kind = AGRL_MSG_ANNOUNCE, .announce = {.version = 1}};
+  assert_int_equal(zmq_bind(pub, f->endpoint), 0);
+  assert_int_equal(agrl_sock_open(f->net, AGRL_SOCK_SUB, "announce", f->endpoint, false, 100, count_message, &got, &sub, NULL), AGRL_OK);
+  for (int i = 0; i < 100 && agrl_net_get_stats(f->net).rejects_schema == 0; i++) {
+    send_packed(pub, &m, 4, 0);
+    run_for(f, 20);
+  }
+  assert_true(agrl_net_get_stats(f->net).rejects_schema > 0);
+  assert_int_equal(got, 0);
+  for (int i = 0; i < 100 && got == 0; i++) {
+    send_packed(pub, &m, -1, 0);
+    run_for(f, 20);
+  }
+  assert_true(got > 0);
+  zmq_close(pub);
+  zmq_ctx_term(ctx);
+}
+
 // --- addresses ---
 
 static void test_addresses(void **state) {
@@ -333,6 +402,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_rpc_queue_full, setup, teardown),
       cmocka_unit_test_setup_teardown(test_reconnect_after_kill, setup, teardown),
       cmocka_unit_test_setup_teardown(test_announce, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_answers_of_another_version, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_announcements_of_another_version, setup, teardown),
       cmocka_unit_test_setup_teardown(test_addresses, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
