@@ -21,7 +21,10 @@ static void answer(agrl_svc *s, const agrl_peer *peer, const agrl_msg *request, 
 
 static void answer_error(agrl_svc *s, const agrl_peer *peer, const agrl_msg *request, const agrl_error *err) {
   replay_daemon *d = s->state;
-  agrl_logw("event=refused kind=%s cause=\"%s\"", agrl_msg_kind_name(request->kind), err->msg);
+  static agrl_log_limit lim;  // the learner asks again until it is answered
+  uint64_t more = 0;
+  if (agrl_log_allow(&lim, &more))
+    agrl_logw("event=refused kind=%s cause=\"%s\" suppressed=%" PRIu64, agrl_msg_kind_name(request->kind), err->msg, more);
   if (request->id) agrl_reply_error(d->sock, peer, request, err->code, err->msg);
 }
 
