@@ -100,10 +100,10 @@ static size_t slots_for(size_t n) {
 
 agrl_rc agrl_bpe_finish(agrl_bpe *t, const char *name, agrl_error *err) {
   for (int b = 0; b < 256; b++) {
-    if (t->byte_id[b] < 0)
-      return agrl_fail(err, AGRL_EUNSUPPORTED,
-                       "%s: vocab has no token for byte 0x%02x; only complete byte-level vocabularies are supported",
-                       name, b);
+    if (t->byte_id[b] >= 0) continue;
+    t->incomplete = true;
+    if (b == '\n' || (b >= ' ' && b <= '~'))
+      return agrl_fail(err, AGRL_EUNSUPPORTED, "%s: vocab has no token for byte 0x%02x; only byte-level vocabularies are supported", name, b);
   }
   t->text_mask = slots_for(t->n_ids) - 1;
   t->texts = agrl_xreallocarray(NULL, t->text_mask + 1, sizeof *t->texts);
@@ -252,11 +252,19 @@ static void encode_piece(void *user, const char *piece, size_t len) {
       return;
     }
   }
+  agrl_buf known = {0};
+  if (s->t->incomplete) {  // what has no token vanishes before merging, as in the Hugging Face library
+    for (size_t i = 0; i < len; i++)
+      if (s->t->byte_id[(unsigned char)piece[i]] >= 0) agrl_buf_addc(&known, piece[i]);
+    piece = known.data;
+    len = known.len;
+  }
   for (size_t at = 0; at < len; at += chunk) {
     size_t n = len - at < chunk ? len - at : chunk;
     if (n <= short_piece) encode_short(s, piece + at, n);
     else encode_long(s, piece + at, n);
   }
+  agrl_buf_release(&known);
 }
 
 static void encode_plain(sink *s, const char *text, size_t len) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Byte-level BPE tokenizer (GPT-2 byte alphabet; pre-tokenizer pattern by PCRE2 with UTF and UCP). Trains on a corpus,
-// reads and writes Hugging Face tokenizer.json. Any byte string encodes and decodes back to itself. Immutable after
-// construction: encode/decode may run in many threads at once.
+// reads and writes Hugging Face tokenizer.json. Any byte string encodes and decodes back to itself, but for bytes that a
+// vocabulary has no token for (SmolLM2 lacks 21 that text hardly has): they vanish, as in the Hugging Face library. Immutable
+// after construction: encode/decode may run in many threads at once.
 #ifndef AGRL_TEXT_BPE_H
 #define AGRL_TEXT_BPE_H
 

@@ -44,6 +44,7 @@ struct agrl_bpe {
   bpe_added *added;  // longest text first
   size_t n_added;
   bool added_first[256];  // some added token begins with this byte
+  bool incomplete;        // some byte has no token
   bool ignore_merges;     // a piece that is a token is emitted whole
   bool nfc;               // text is brought to NFC first
   agrl_pretok *pretok;    // owned

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # bash completion of agrlctl: commands, options, and their values; configuration keys come from `agrlctl config dump`.
 
-_agrlctl_commands='up down status scale top logs eval report config rules doctor replay data version help'
+_agrlctl_commands='up down status scale top logs eval report config rules doctor replay data model version help'
 _agrlctl_job='--run-dir --config --help'
 
 # _agrlctl_options COMMAND: its options
@@ -20,6 +20,7 @@ _agrlctl_options() {
     rules) echo '--rules --data --help' ;;
     replay) echo "$_agrlctl_job --state --limit --out -o" ;;
     data) echo '--out --seed --train --eval --natural --reference --departments --leaves --synonyms --overlooked --lenient --help' ;;
+    model) echo '--dtype --system --max-new --threads -o --help' ;;
   esac
 }
 
@@ -74,6 +75,9 @@ _agrlctl_word() {
     rules) [[ -z $verb ]] && mapfile -t COMPREPLY < <(compgen -W check -- "$cur") ;;
     data) [[ -z $verb ]] && mapfile -t COMPREPLY < <(compgen -W make -- "$cur") ;;
     replay) [[ -z $verb ]] && mapfile -t COMPREPLY < <(compgen -W 'ls show export' -- "$cur") ;;
+    model)
+      if [[ -z $verb ]]; then mapfile -t COMPREPLY < <(compgen -W 'import export inspect chat' -- "$cur")
+      elif [[ $verb != chat || -z ${words[1]-} ]]; then mapfile -t COMPREPLY < <(compgen -f -- "$cur") && compopt -o filenames 2>/dev/null; fi ;;
     config)
       if [[ -z $verb ]]; then mapfile -t COMPREPLY < <(compgen -W 'check dump' -- "$cur")
       else mapfile -t COMPREPLY < <(compgen -f -- "$cur") && compopt -o filenames 2>/dev/null; fi ;;
@@ -92,12 +96,13 @@ _agrlctl_value() {
       compopt -o filenames 2>/dev/null ;;
     --state) mapfile -t COMPREPLY < <(compgen -W 'open climb ready leased trained retired' -- "$cur") ;;
     -o) mapfile -t COMPREPLY < <(compgen -W 'json text' -- "$cur") ;;
+    --dtype) mapfile -t COMPREPLY < <(compgen -W 'bf16 f32' -- "$cur") ;;
     --eval)
       [[ $1 == data ]] && return 0
       mapfile -t COMPREPLY < <(compgen -f -- "$cur") && compopt -o filenames 2>/dev/null ;;
     --config | --data | --rules | --out)
       mapfile -t COMPREPLY < <(compgen -f -- "$cur") && compopt -o filenames 2>/dev/null ;;
-    --actors | --timeout | --interval | -n | --limit | --label | --seed | --train | --natural | --reference | --departments | --leaves | --synonyms | --overlooked | --lenient) ;;
+    --actors | --timeout | --interval | -n | --limit | --label | --seed | --train | --natural | --reference | --departments | --leaves | --synonyms | --overlooked | --lenient | --system | --max-new | --threads) ;;
     *) return 1 ;;
   esac
   return 0
@@ -114,7 +119,8 @@ _agrlctl() {
   for ((i = 1; i < COMP_CWORD; i++)); do
     case ${COMP_WORDS[i]} in
       -o | -n | --config | --data | --eval | --rules | --run-dir | --actors | --set | --timeout | --interval | --checkpoint | \
-        --limit | --label | --state | --out | --seed | --train | --natural | --reference | --departments | --leaves | --synonyms | --overlooked | --lenient)
+        --limit | --label | --state | --out | --seed | --train | --natural | --reference | --departments | --leaves | --synonyms | --overlooked | --lenient | \
+        --dtype | --system | --max-new | --threads)
         [[ ${COMP_WORDS[i + 1]-} == '=' ]] && i=$((i + 1))
         i=$((i + 1)) ;;
       -* | '=') ;;
