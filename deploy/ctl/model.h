@@ -16,7 +16,7 @@ typedef struct ctl_model {
   uint64_t version;         // 0 for models from elsewhere
 } ctl_model;
 
-bool ctl_model_is_gguf(const char *path);  // a regular file, not a directory
+bool ctl_model_is_gguf(const char *path);  // anything but a directory
 // path: a .gguf file or a Hugging Face directory. Shows progress on a terminal's stderr. Release also after a failure.
 agrl_rc ctl_model_open(const char *path, ctl_model *out, agrl_error *err);
 void ctl_model_release(ctl_model *m);

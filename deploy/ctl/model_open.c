@@ -25,7 +25,7 @@ void ctl_model_note(const char *fmt, ...) {
 
 bool ctl_model_is_gguf(const char *path) {
   struct stat st;
-  return stat(path, &st) == 0 && !S_ISDIR(st.st_mode);
+  return stat(path, &st) != 0 || !S_ISDIR(st.st_mode);
 }
 
 static void on_tensor(void *user, size_t done, size_t total) {
