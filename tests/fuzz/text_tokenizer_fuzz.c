@@ -1,11 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// tokenizer.json: what is accepted encodes any bytes and decodes them back (when the file asks for no normalisation).
+// tokenizer.json: what is accepted encodes any bytes and decodes them back (when the file asks for no normalisation),
+// but for bytes that the vocabulary has no token for.
 #include <string.h>
 
 #include "common/base/bug.h"
 #include "common/text/bpe.h"
 
 int agrl_fuzz_text_tokenizer(const uint8_t *data, size_t size);
+
+// back is data without some of the bytes that have no token.
+static bool same_but_missing(const agrl_bpe *t, const char *data, size_t len, const agrl_buf *back) {
+  size_t at = 0;
+  for (size_t i = 0; i < len; i++) {
+    if (at < back->len && back->data[at] == data[i]) at++;
+    else if (agrl_bpe_encode(t, data + i, 1, false, NULL, 0) > 0) return false;
+  }
+  return at == back->len;
+}
 
 int agrl_fuzz_text_tokenizer(const uint8_t *data, size_t size) {
   agrl_bpe *t = NULL;
@@ -22,7 +33,7 @@ int agrl_fuzz_text_tokenizer(const uint8_t *data, size_t size) {
   if (!normalises) {
     agrl_buf back = {0};
     agrl_bpe_decode(t, ids, n, true, &back);
-    AGRL_ASSERT(back.len == len && (len == 0 || memcmp(back.data, data, len) == 0));
+    AGRL_ASSERT(same_but_missing(t, (const char *)data, len, &back));
     agrl_buf_release(&back);
   }
   for (size_t i = 0; i < n && i < 512; i++) AGRL_ASSERT(ids[i] >= 0 && (size_t)ids[i] < agrl_bpe_vocab(t));
