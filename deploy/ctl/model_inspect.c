@@ -145,6 +145,13 @@ static void json_token(agrl_jw *w, const char *key, const facts *f, int32_t id) 
   agrl_buf_release(&text);
 }
 
+// A float as it was meant: 1e-05, not 9.99999975e-06.
+static double shown(float v) {
+  char text[32];
+  snprintf(text, sizeof text, "%.7g", (double)v);
+  return strtod(text, NULL);
+}
+
 static void json_shape(agrl_jw *w, const agrl_spec *s) {
   agrl_jw_kstr(w, "architecture", s->arch);
   agrl_jw_ki64(w, "layers", s->n_layers);
@@ -155,8 +162,8 @@ static void json_shape(agrl_jw *w, const agrl_spec *s) {
   agrl_jw_ki64(w, "head_dim", s->head_dim);
   agrl_jw_ki64(w, "vocab", s->vocab);
   agrl_jw_ki64(w, "context", s->context);
-  agrl_jw_kf64(w, "rope_theta", (double)s->rope_theta);
-  agrl_jw_kf64(w, "norm_eps", (double)s->norm_eps);
+  agrl_jw_kf64(w, "rope_theta", shown(s->rope_theta));
+  agrl_jw_kf64(w, "norm_eps", shown(s->norm_eps));
   agrl_jw_kbool(w, "tied", s->tied);
 }
 
