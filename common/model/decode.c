@@ -12,12 +12,15 @@
 
 static void carve_all(agrl_decoder *d, agrl_carver *c) {
   const size_t rows = d->max_batch > d->max_prompt ? d->max_batch : d->max_prompt;
-  const size_t kv_tok = d->L * 2 * d->KV * d->D, B = d->max_batch;
-  float *prefix_kv = agrl_carve_rows(c, B * d->max_prompt, kv_tok);
-  float *seq_kv = agrl_carve_rows(c, B * d->max_new, kv_tok);
+  const size_t B = d->max_batch, per_prefix = decode_slot_floats(d, decode_prefix_groups(d), d->max_prompt);
+  const size_t per_seq = decode_slot_floats(d, decode_seq_groups(d), d->max_new);
+  float *prefix_kv = agrl_carve_rows(c, B, per_prefix);
+  float *seq_kv = agrl_carve_rows(c, B, per_seq);
   d->prefixes = agrl_carve(c, B, sizeof *d->prefixes);
   d->seqs = agrl_carve(c, B, sizeof *d->seqs);
-  d->jobs = agrl_carve(c, B, sizeof *d->jobs);
+  d->order = agrl_carve(c, B, sizeof *d->order);
+  d->order_seq = agrl_carve(c, B, sizeof *d->order_seq);
+  d->parts = agrl_carve(c, B * d->H, sizeof *d->parts);
   d->pos = agrl_carve(c, rows, sizeof *d->pos);
   d->rope = agrl_carve_rows(c, d->max_prompt + d->max_new, d->D);
   d->x = agrl_carve_rows(c, rows, d->C);
@@ -29,11 +32,10 @@ static void carve_all(agrl_decoder *d, agrl_carver *c) {
   d->gate = agrl_carve_rows(c, rows, d->F);
   d->up = agrl_carve_rows(c, rows, d->F);
   d->act = agrl_carve_rows(c, rows, d->F);
-  d->lse = agrl_carve_rows(c, rows, d->H);
   if (c->base == NULL) return;
   for (size_t i = 0; i < B; i++) {
-    d->prefixes[i].kv = prefix_kv + i * d->max_prompt * kv_tok;
-    d->seqs[i].kv = seq_kv + i * d->max_new * kv_tok;
+    d->prefixes[i].kv = prefix_kv + i * per_prefix;
+    d->seqs[i].kv = seq_kv + i * per_seq;
   }
 }
 
@@ -92,6 +94,10 @@ agrl_seq *agrl_seq_open(agrl_decoder *d, agrl_prefix *p) {
     s->prefix = p;
     s->len = 0;
     p->refs++;
+    for (size_t l = 0; l < d->L; l++) {
+      const agrl_attn_cache own = decode_seq_cache(d, s, l), shared = decode_prefix_cache(d, p, l);
+      agrl_attn_fork(&own, &shared, p->len, d->KV, d->D);
+    }
     return s;
   }
   return NULL;

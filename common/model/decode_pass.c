@@ -41,15 +41,6 @@ static void key_value(agrl_decoder *d, const agrl_weights *w, const agrl_layer_i
   agrl_rope(d->pool, d->k, d->pos, d->rope, M, d->KV, d->D, 1);
 }
 
-// Row m of k and v goes to position at in the slot kv of capacity cap.
-static void store(agrl_decoder *d, float *kv, size_t cap, size_t layer, size_t m, size_t at) {
-  float *k = decode_kv(d, kv, cap, layer, 0), *v = decode_kv(d, kv, cap, layer, 1);
-  for (size_t h = 0; h < d->KV; h++) {
-    memcpy(k + (h * cap + at) * d->D, d->k + (m * d->KV + h) * d->D, d->D * sizeof(float));
-    memcpy(v + (h * cap + at) * d->D, d->v + (m * d->KV + h) * d->D, d->D * sizeof(float));
-  }
-}
-
 // Output projection and feed-forward of rows [0,M) of o into the residual stream x.
 static void finish_layer(agrl_decoder *d, const agrl_weights *w, const agrl_layer_index *n, float *x, size_t M) {
   linear(d, w, d->xn, d->o, n->o, -1, M, d->H * d->D, d->C);
@@ -68,10 +59,6 @@ static void head(agrl_decoder *d, const agrl_weights *w, const float *x, float *
   linear(d, w, logits, d->xn, l->head, -1, M, d->C, d->V);
 }
 
-static agrl_attn_seg segment(agrl_decoder *d, float *kv, size_t cap, size_t layer, size_t len) {
-  return (agrl_attn_seg){decode_kv(d, kv, cap, layer, 0), decode_kv(d, kv, cap, layer, 1), cap, len};
-}
-
 static agrl_prefix *free_prefix(agrl_decoder *d) {
   for (size_t i = 0; i < d->max_batch; i++)
     if (d->prefixes[i].refs == 0) return &d->prefixes[i];
@@ -86,20 +73,23 @@ agrl_prefix *agrl_decoder_prefill(agrl_decoder *d, const agrl_weights *w, const 
   for (size_t i = 0; i < n; i++) d->pos[i] = (int32_t)i;
   d->offsets[0] = 0;
   d->offsets[1] = n;
+  const agrl_attn_segs whole = {.n = 1, .start = d->offsets};
   float *last = d->x + (n - 1) * d->C;
   for (size_t l = 0; l < d->L; l++) {
     const agrl_layer_index *t = &d->layout->layers[l];
     agrl_rmsnorm(d->pool, d->xn, NULL, d->x, agrl_weights_vector(w, t->in_norm), n, d->C, d->layout->spec.norm_eps);
     key_value(d, w, t, n);
-    for (size_t i = 0; i < n; i++) store(d, p->kv, d->max_prompt, l, i, i);
+    const agrl_attn_cache cache = decode_prefix_cache(d, p, l);
+    agrl_attn_put(&cache, 0, 0, d->k, d->v, n, d->KV, d->D);
     if (l + 1 < d->L) {
       query(d, w, t, d->xn, d->pos, n);
-      agrl_attn(d->pool, d->o, d->lse, d->q, d->k, d->v, d->offsets, 1, d->H, d->KV, d->D);
+      agrl_attn(d->pool, d->o, NULL, d->q, d->k, d->v, &whole, d->H, d->KV, d->D);
       finish_layer(d, w, t, d->x, n);
     } else {
       query(d, w, t, d->xn + (n - 1) * d->C, d->pos + n - 1, 1);
-      d->jobs[0] = (agrl_attn_job){.seg = {segment(d, p->kv, d->max_prompt, l, n)}};
-      agrl_attn_decode(d->pool, d->o, d->q, d->jobs, 1, d->H, d->KV, d->D);
+      d->order[0] = (agrl_attn_seq){.own = cache, .n = n};
+      const size_t n_parts = agrl_attn_plan(d->parts, d->order, 1, d->H, d->KV, agrl_pool_threads(d->pool));
+      agrl_attn_decode(d->pool, d->o, d->q, d->order, d->parts, n_parts, d->H, d->KV, d->D);
       finish_layer(d, w, t, last, 1);
     }
   }
@@ -109,34 +99,54 @@ agrl_prefix *agrl_decoder_prefill(agrl_decoder *d, const agrl_weights *w, const 
   return p;
 }
 
-static void step_begin(agrl_decoder *d, agrl_seq *const *seqs, size_t n) {
+static void step_caches(agrl_decoder *d, size_t n, size_t layer) {
+  for (size_t i = 0; i < n; i++) {
+    const agrl_seq *s = d->order_seq[i];
+    d->order[i] = (agrl_attn_seq){.shared = decode_prefix_cache(d, s->prefix, layer), .own = decode_seq_cache(d, s, layer),
+                                  .n_shared = s->prefix->len, .n = s->prefix->len + s->len + 1, .row = s->row};
+  }
+}
+
+// Checks the sequences, and puts those of one prefix side by side for attention. Returns the parts of its work.
+static size_t step_begin(agrl_decoder *d, agrl_seq *const *seqs, size_t n) {
+  size_t placed = 0;
   d->steps++;
   for (size_t i = 0; i < n; i++) {
     agrl_seq *s = seqs[i];
     AGRL_ASSERT(s->prefix != NULL && s->len < d->max_new && s->fed != d->steps);
     s->fed = d->steps;
     d->pos[i] = (int32_t)(s->prefix->len + s->len);
+    s->row = i;
   }
+  for (size_t i = 0; i < n; i++) {
+    agrl_prefix *p = seqs[i]->prefix;
+    if (p->placed == d->steps) continue;
+    p->placed = d->steps;
+    for (size_t j = i; j < n; j++)
+      if (seqs[j]->prefix == p) d->order_seq[placed++] = seqs[j];
+  }
+  step_caches(d, n, 0);
+  return agrl_attn_plan(d->parts, d->order, n, d->H, d->KV, agrl_pool_threads(d->pool));
 }
 
 void agrl_decoder_step(agrl_decoder *d, const agrl_weights *w, agrl_seq *const *seqs, const int32_t *tokens, size_t n,
                        float *logits) {
   AGRL_ASSERT(n <= d->max_batch && agrl_weights_layout(w)->n_elements == d->layout->n_elements);
   if (n == 0) return;
-  step_begin(d, seqs, n);
+  const size_t n_parts = step_begin(d, seqs, n);
   embed(d, w, tokens, n);
   for (size_t l = 0; l < d->L; l++) {
     const agrl_layer_index *t = &d->layout->layers[l];
     agrl_rmsnorm(d->pool, d->xn, NULL, d->x, agrl_weights_vector(w, t->in_norm), n, d->C, d->layout->spec.norm_eps);
     query(d, w, t, d->xn, d->pos, n);
     key_value(d, w, t, n);
+    step_caches(d, n, l);
     for (size_t i = 0; i < n; i++) {
-      agrl_seq *s = seqs[i];
-      store(d, s->kv, d->max_new, l, i, s->len);
-      d->jobs[i].seg[0] = segment(d, s->prefix->kv, d->max_prompt, l, s->prefix->len);
-      d->jobs[i].seg[1] = segment(d, s->kv, d->max_new, l, s->len + 1);
+      const agrl_seq *s = d->order_seq[i];
+      const size_t at = s->row * d->KV * d->D;
+      agrl_attn_put(&d->order[i].own, s->prefix->len % AGRL_ATTN_GROUP + s->len, s->len, d->k + at, d->v + at, 1, d->KV, d->D);
     }
-    agrl_attn_decode(d->pool, d->o, d->q, d->jobs, n, d->H, d->KV, d->D);
+    agrl_attn_decode(d->pool, d->o, d->q, d->order, d->parts, n_parts, d->H, d->KV, d->D);
     finish_layer(d, w, t, d->x, n);
   }
   for (size_t i = 0; i < n; i++) seqs[i]->len++;

@@ -164,7 +164,8 @@ static void forward_layer(agrl_trainer *t, const float *params, const agrl_batch
   if (n->k_norm >= 0) agrl_rmsnorm(t->pool, s->k, NULL, s->k_raw, train_param(t, params, n->k_norm), T * t->KV, t->D, eps);
   agrl_rope(t->pool, s->q, t->pos, t->rope, T, t->H, t->D, 1);
   agrl_rope(t->pool, s->k, t->pos, t->rope, T, t->KV, t->D, 1);
-  agrl_attn(t->pool, s->o, s->lse, s->q, s->k, s->v, b->start, b->n_seqs, t->H, t->KV, t->D);
+  const agrl_attn_segs segs = {b->n_seqs, b->start, NULL};
+  agrl_attn(t->pool, s->o, s->lse, s->q, s->k, s->v, &segs, t->H, t->KV, t->D);
   train_linear(t, params, t->xn, s->o, n->o, -1, T, Q, t->C);
   add_residual(s->x_mid, s->x_in, t->xn, T * t->C);
   agrl_rmsnorm(t->pool, t->xn, NULL, s->x_mid, train_param(t, params, n->post_norm), T, t->C, eps);

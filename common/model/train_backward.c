@@ -52,7 +52,8 @@ static void attention_bwd(agrl_trainer *t, const float *params, float *grads, co
   const size_t Q = t->H * t->D, K = t->KV * t->D;
   float *dq = t->dq, *dk = t->dk;
   linear_bwd(t, params, grads, n->o, t->d_o, t->dx, s->o, T, Q, t->C, 0.0f);
-  agrl_attn_bwd(t->pool, dq, dk, t->dv, t->d_o, s->q, s->k, s->v, s->o, s->lse, b->start, b->n_seqs, t->H, t->KV, t->D);
+  const agrl_attn_segs segs = {b->n_seqs, b->start, NULL};
+  agrl_attn_bwd(t->pool, dq, dk, t->dv, t->rstd, t->d_o, s->q, s->k, s->v, s->o, s->lse, &segs, t->H, t->KV, t->D);
   agrl_rope(t->pool, dq, t->pos, t->rope, T, t->H, t->D, -1);
   agrl_rope(t->pool, dk, t->pos, t->rope, T, t->KV, t->D, -1);
   if (n->q_norm >= 0) {

@@ -7,6 +7,7 @@
 #define AGRL_MODEL_TRAIN_INT_H
 
 #include "common/model/train.h"
+#include "common/tensor/attn.h"
 #include "common/tensor/tensor.h"
 
 typedef struct train_saved {  // one layer's activations

@@ -4,7 +4,10 @@
 #ifndef AGRL_TENSOR_KERNELS_H
 #define AGRL_TENSOR_KERNELS_H
 
+#include "common/tensor/attn.h"
 #include "common/tensor/tensor.h"
+
+enum { ATTN_ROWS = 128 };  // of one call of attn
 
 typedef struct agrl_linear_args {
   float *y;           // (M,O)
@@ -15,10 +18,10 @@ typedef struct agrl_linear_args {
 } agrl_linear_args;
 
 typedef struct agrl_attn_args {
-  float *o, *lse, *dq, *dk, *dv;
+  float *o, *lse, *dq, *dk, *dv, *delta;
   const float *q, *k, *v, *d_o, *o_in, *lse_in;
-  const size_t *start;
-  const agrl_attn_job *jobs;
+  agrl_attn_segs segs;
+  const agrl_attn_seq *seqs;
   size_t H, KV, D;
 } agrl_attn_args;
 
@@ -46,9 +49,9 @@ typedef struct agrl_kernels {
   void (*entropy)(float *entropy, const float *logits, const float *lse, size_t M, size_t V);
 
   void (*linear)(const agrl_linear_args *a, size_t o0, size_t o1);
-  void (*attn)(const agrl_attn_args *a, size_t seq, size_t head);
-  void (*attn_bwd)(const agrl_attn_args *a, size_t seq, size_t kv_head);
-  void (*attn_decode)(const agrl_attn_args *a, size_t job, size_t kv_head);
+  void (*attn)(const agrl_attn_args *a, size_t t0, size_t t1, size_t head);  // rows [t0,t1), at most ATTN_ROWS
+  void (*attn_bwd)(const agrl_attn_args *a, size_t root, size_t kv_head);     // of a root segment and its children
+  void (*attn_decode)(const agrl_attn_args *a, const agrl_attn_part *part);
 } agrl_kernels;
 
 extern const agrl_kernels agrl_kernels_portable;

@@ -94,28 +94,6 @@ void agrl_swiglu(agrl_pool *pool, float *y, const float *g, const float *u, size
 void agrl_swiglu_bwd(agrl_pool *pool, float *dg, float *du, const float *dy, const float *g, const float *u, size_t M,
                      size_t F);
 
-// Causal attention over packed sequences (start: n_seqs+1 offsets). q (T,H,D), k and v (T,KV,D), o (T,H,D); lse (T,H):
-// log-sum-exp of scaled scores, kept for backward. Parallel over (sequence, head). scale = 1/sqrt(D).
-void agrl_attn(agrl_pool *pool, float *o, float *lse, const float *q, const float *k, const float *v,
-               const size_t *start, size_t n_seqs, size_t H, size_t KV, size_t D);
-// dq, dk, dv overwritten.
-void agrl_attn_bwd(agrl_pool *pool, float *dq, float *dk, float *dv, const float *d_o, const float *q, const float *k,
-                   const float *v, const float *o, const float *lse, const size_t *start, size_t n_seqs, size_t H,
-                   size_t KV, size_t D);
-
-// Decode attention: one query token per sequence over up to two segments of keys/values (shared prefix, own). Segment
-// layout: (KV, cap, D) per sequence with row stride D, so that one head's keys are contiguous. Equals, bit by bit, the
-// query's row of agrl_attn over the same keys, wherever the segments are cut.
-typedef struct agrl_attn_seg {
-  const float *k, *v;  // (KV, cap, D)
-  size_t cap, len;     // len keys used; 0 allowed
-} agrl_attn_seg;
-typedef struct agrl_attn_job {
-  agrl_attn_seg seg[2];
-} agrl_attn_job;
-void agrl_attn_decode(agrl_pool *pool, float *o, const float *q, const agrl_attn_job *jobs, size_t n, size_t H,
-                      size_t KV, size_t D);  // o, q: (n,H,D)
-
 // Log-softmax pieces over rows of logits (M,V): lse(M).
 void agrl_logsumexp(agrl_pool *pool, float *lse, const float *logits, size_t M, size_t V);
 // logits(M,V) -> d(loss)/d(logits) in place for loss = sum_m dlogp[m] * log p(target[m]), that is

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernel cases: the linear layer, products of a training step, attention and the memory-bound kernels.
+// Kernel cases: the linear layer, products of a training step and the memory-bound kernels.
 #include <string.h>
 
 #include "common/base/mem.h"
@@ -102,65 +102,6 @@ void bench_gemm(bench_env *e) {
     agrl_block_free(w, I * O * 4);
     agrl_block_free(y, T * O * 4);
   }
-}
-
-// ---- attention: 9 heads of 64, 3 key/value heads ----
-
-enum { H = 9, KV = 3, D = 64, SEQS = 32 };
-
-typedef struct attn_arg {
-  agrl_pool *pool;
-  float *o, *lse, *dq, *dk, *dv;
-  const float *q, *k, *v;
-  size_t start[SEQS + 1];
-  agrl_attn_job jobs[SEQS];
-} attn_arg;
-
-static void attn_forward_once(void *arg) {
-  attn_arg *a = arg;
-  agrl_attn(a->pool, a->o, a->lse, a->q, a->k, a->v, a->start, SEQS, H, KV, D);
-}
-static void attn_backward_once(void *arg) {
-  attn_arg *a = arg;
-  agrl_attn_bwd(a->pool, a->dq, a->dk, a->dv, a->q, a->q, a->k, a->v, a->o, a->lse, a->start, SEQS, H, KV, D);
-}
-static void attn_decode_once(void *arg) {
-  attn_arg *a = arg;
-  agrl_attn_decode(a->pool, a->o, a->q, a->jobs, SEQS, H, KV, D);
-}
-
-void bench_attention(bench_env *e) {
-  enum { LEN = 256, T = SEQS * LEN };
-  static attn_arg a;
-  size_t nq = (size_t)T * H * D, nk = (size_t)T * KV * D;
-  float *q = bench_floats(nq, 1), *k = bench_floats(nk, 2), *v = bench_floats(nk, 3),
-      *lse = bench_floats((size_t)T * H, 4);
-  float *o = bench_floats(nq, 5), *dq = bench_floats(nq, 6), *dk = bench_floats(nk, 7), *dv = bench_floats(nk, 8);
-  a = (attn_arg){.o = o, .lse = lse, .dq = dq, .dk = dk, .dv = dv, .q = q, .k = k, .v = v};
-  for (size_t s = 0; s <= SEQS; s++) a.start[s] = s * LEN;
-  for (size_t s = 0; s < SEQS; s++) {  // all share one prefix of half the keys
-    size_t own = (s + 1) * KV * (LEN / 2) * D;
-    a.jobs[s] = (agrl_attn_job){{{k, v, LEN / 2, LEN / 2}, {k + own, v + own, LEN / 2, LEN / 2}}};
-  }
-  double pairs = (double)SEQS * LEN * (LEN + 1) / 2 * H, keys = (double)SEQS * LEN;
-  void (*fns[])(void *) = {attn_forward_once, attn_backward_once, attn_decode_once};
-  const char *names[] = {"forward", "backward", "decode"};
-  double flop[] = {pairs * 4 * D, pairs * 10 * D, keys * H * 4 * D}, bytes[] = {0, 0, keys * KV * D * 8};
-  for (int form = 0; form < 3; form++) {
-    for (int t = 0; t < 2; t++) {
-      a.pool = e->pool[t];
-      double s = bench_time(e, fns[form], &a);
-      bench_begin(e, "attention", t);
-      agrl_jw_kstr(&e->json, "pass", names[form]);
-      agrl_jw_ku64(&e->json, "seqs", SEQS);
-      agrl_jw_ku64(&e->json, "len", LEN);
-      bench_rates(e, t, s, flop[form], bytes[form]);
-      bench_end(e);
-    }
-  }
-  agrl_block_free(q, nq * 4), agrl_block_free(k, nk * 4), agrl_block_free(v, nk * 4),
-      agrl_block_free(lse, (size_t)T * H * 4);
-  agrl_block_free(o, nq * 4), agrl_block_free(dq, nq * 4), agrl_block_free(dk, nk * 4), agrl_block_free(dv, nk * 4);
 }
 
 // ---- elementwise: 2048 tokens of the 135M shape; AdamW over 32M parameters ----
