@@ -20,7 +20,7 @@ agrl_rc learner_core_adopt(learner_core *c, agrl_layout *layout, const float *bl
   c->start_id = layout->spec.start_id;
   c->end_id = layout->spec.end_id;
   learner_pack_init(&c->pack, pass_tokens(c));
-  agrl_rc rc = agrl_trainer_new(layout, c->pool, pass_tokens(c), &c->trainer, err);
+  agrl_rc rc = agrl_trainer_new(layout, c->pool, pass_tokens(c), (agrl_recompute)c->config->learner.recompute, &c->trainer, err);
   return rc != AGRL_OK ? rc : learner_optim_init(&c->optim, layout, block, err);
 }
 

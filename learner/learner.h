@@ -46,9 +46,10 @@ typedef struct learner_seq {
 } learner_seq;
 
 typedef struct learner_pack {
-  size_t cap, n_tokens, n_seqs;
-  size_t *start, *first;     // first[s]: position whose target is the first completion token
-  int32_t *tokens, *target;
+  size_t cap, n_tokens, n_segs, n_seqs;  // n_segs: sequences of the batch, shared prompts among them
+  size_t *start, *first;                 // first[s]: position whose target is the first completion token of sequence s
+  int32_t *parent, *tokens, *target;
+  int32_t prompt;                        // the shared prompt packed last; -1: none
   float *logp, *ref, *entropy, *dlogp;  // cap each, for the forward passes and the loss
 } learner_pack;
 
@@ -57,6 +58,9 @@ void learner_pack_release(learner_pack *p);
 void learner_pack_clear(learner_pack *p);
 size_t learner_seq_fed(const learner_seq *s);                 // tokens it takes in a pack
 bool learner_pack_add(learner_pack *p, const learner_seq *s);  // false: no room, nothing added
+// The same, but a prompt equal to that of the sequence shared just before is computed once for both. Log-probs are equal
+// to the last bit either way. A pack that begins in the middle of a group has the prompt again.
+bool learner_pack_share(learner_pack *p, const learner_seq *s);
 agrl_batch learner_pack_batch(const learner_pack *p);
 
 // ---- advantage.c: method.md section 4 over the members with a reward. False: no spread (advantages are all 0).
@@ -125,6 +129,8 @@ typedef struct learner_sft_hooks {
   agrl_rc (*save)(void *user, agrl_error *err);               // every so many steps or seconds, and when stopped
 } learner_sft_hooks;
 enum { LEARNER_SFT_SAVE_EVERY = 100, LEARNER_SFT_SAVE_SECONDS = 30, LEARNER_BAD_STEPS_MAX = 10 };  // BAD_STEPS: then exit 70
+// Adds the gradient of weight times the mean cross-entropy of c->pack to the optimiser's; *loss: that mean.
+agrl_rc learner_pack_cross_entropy(learner_core *c, double weight, double *loss, agrl_error *err);
 agrl_rc learner_sft_run(learner_core *c, const learner_sft_hooks *h, bool *finished, agrl_error *err);
 
 // ---- step.c: one RL update on these groups, in this order; moves c->version one step on. Sequences that cannot be trained

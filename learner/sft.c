@@ -60,28 +60,35 @@ static agrl_rc fill(learner_core *c, sft_order *o, agrl_error *err) {
   }
 }
 
+// The loss's gradient is known before the forward, so both run as one.
+agrl_rc learner_pack_cross_entropy(learner_core *c, double weight, double *loss, agrl_error *err) {
+  learner_pack *p = &c->pack;
+  const agrl_batch b = learner_pack_batch(p);
+  size_t n = 0;
+  double sum = 0.0;
+  for (size_t i = 0; i < p->n_tokens; i++) n += p->target[i] >= 0;
+  for (size_t i = 0; i < p->n_tokens; i++) p->dlogp[i] = p->target[i] >= 0 ? (float)(-weight / (double)n) : 0.0f;
+  agrl_rc rc = agrl_trainer_forward_backward(c->trainer, c->optim.served, &b, p->dlogp, p->logp, c->optim.grads, err);
+  if (rc != AGRL_OK) return rc;
+  for (size_t i = 0; i < p->n_tokens; i++) sum -= p->target[i] >= 0 ? p->logp[i] : 0.0f;
+  *loss = sum / (double)n;
+  return AGRL_OK;
+}
+
 static agrl_rc sft_step(learner_core *c, sft_order *o, learner_sft_stats *st, agrl_error *err) {
   const agrl_config *cfg = c->config;
   uint64_t t0 = agrl_mono_ns();
   agrl_rc rc = fill(c, o, err);
   if (rc != AGRL_OK) return rc;
   learner_pack *p = &c->pack;
-  agrl_batch batch = learner_pack_batch(p);
-  rc = agrl_trainer_forward(c->trainer, c->optim.served, &batch, true, p->logp, NULL, err);
-  if (rc != AGRL_OK) return rc;
-  double sum = 0.0;
-  size_t n = 0;
-  for (size_t i = 0; i < p->n_tokens; i++) n += p->target[i] >= 0;
-  for (size_t i = 0; i < p->n_tokens; i++) {
-    p->dlogp[i] = p->target[i] >= 0 ? -1.0f / (float)n : 0.0f;
-    if (p->target[i] >= 0) sum -= p->logp[i];
-  }
+  double loss = 0;
   learner_optim_zero_grads(&c->optim);
-  agrl_trainer_backward(c->trainer, c->optim.served, &batch, p->dlogp, c->optim.grads);
+  rc = learner_pack_cross_entropy(c, 1.0, &loss, err);
+  if (rc != AGRL_OK) return rc;
   learner_hyper h = {learner_lr(cfg->sft.lr, cfg->sft.min_lr_ratio, cfg->sft.warmup_steps, cfg->sft.steps, c->cursor.step),
                      cfg->sft.weight_decay, cfg->grpo.beta1, cfg->grpo.beta2, cfg->grpo.eps, cfg->grpo.grad_clip};
   bool clipped;
-  *st = (learner_sft_stats){.steps = cfg->sft.steps, .loss = sum / (double)n, .learning_rate = h.lr};
+  *st = (learner_sft_stats){.steps = cfg->sft.steps, .loss = loss, .learning_rate = h.lr};
   bool ok = isfinite(st->loss) && learner_optim_step(&c->optim, c->pool, &h, &st->grad_norm, &clipped);
   c->bad_steps = ok ? 0 : c->bad_steps + 1;
   c->cursor.step++;

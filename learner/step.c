@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One RL update. Rows are packed in the batch's order into passes of bounded size whose gradients add up:
+// One RL update. Rows are packed in the batch's order, a group's prompt once, into passes of bounded size whose gradients add
+// up:
 //   [guided rows: forward, for the quantile gamma] -> per pass: reference forward, forward, loss, backward -> clip, AdamW
 // The forward uses the served (bf16-rounded) values, so its log-probs are the actors' at equal version. A step whose loss
 // or gradient is not finite changes nothing but the version.
@@ -28,7 +29,7 @@ typedef struct step {  // what the functions below share
 // Packs rows from i on; returns the first row left out.
 static size_t pack_from(step *s, size_t i) {
   learner_pack_clear(&s->c->pack);
-  while (i < s->n && learner_pack_add(&s->c->pack, &s->rows[i].seq)) i++;
+  while (i < s->n && learner_pack_share(&s->c->pack, &s->rows[i].seq)) i++;
   return i;
 }
 
@@ -48,7 +49,7 @@ static agrl_rc find_gamma(step *s, agrl_error *err) {
     size_t from = i;
     learner_pack_clear(p);
     for (; i < s->n; i++)
-      if (s->rows[i].guided && !learner_pack_add(p, &s->rows[i].seq)) break;
+      if (s->rows[i].guided && !learner_pack_share(p, &s->rows[i].seq)) break;
     if (p->n_seqs == 0) break;
     agrl_batch b = learner_pack_batch(p);
     rc = agrl_trainer_forward(s->c->trainer, s->c->optim.served, &b, false, p->logp, NULL, err);
@@ -146,20 +147,9 @@ static agrl_rc auxiliary_pass(step *s, agrl_error *err) {
     if (learner_seq_fed(&q) <= (size_t)c->layout->spec.context && !learner_pack_add(p, &q)) break;
   }
   if (p->n_seqs == 0) return AGRL_OK;
-  agrl_batch b = learner_pack_batch(p);
-  agrl_rc rc = agrl_trainer_forward(c->trainer, c->optim.served, &b, true, p->logp, NULL, err);
-  if (rc != AGRL_OK) return rc;
-  size_t n = 0;
-  double sum = 0.0;
-  for (size_t i = 0; i < p->n_tokens; i++) n += p->target[i] >= 0;
-  for (size_t i = 0; i < p->n_tokens; i++) {
-    p->dlogp[i] = p->target[i] >= 0 ? (float)(-weight / (double)n) : 0.0f;
-    if (p->target[i] >= 0) sum -= p->logp[i];
-  }
-  agrl_trainer_backward(c->trainer, c->optim.served, &b, p->dlogp, c->optim.grads);
-  s->st->sft_loss = sum / (double)n;
-  s->st->loss.total += weight * s->st->sft_loss;
-  return AGRL_OK;
+  agrl_rc rc = learner_pack_cross_entropy(c, weight, &s->st->sft_loss, err);
+  if (rc == AGRL_OK) s->st->loss.total += weight * s->st->sft_loss;
+  return rc;
 }
 
 static void update(step *s) {

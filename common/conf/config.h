@@ -88,6 +88,7 @@ typedef struct agrl_config {
     int64_t checkpoint_every;  // versions
     int64_t keep;              // checkpoints
     uint64_t batch_wait_ns;    // a batch request's deadline
+    int recompute;             // agrl_recompute of common/model/train.h
   } learner;
   struct {
     char *replay, *reward, *weights, *announce, *control;  // endpoints; empty: ipc under run.dir/sock

@@ -70,7 +70,17 @@ static void carve_scratch(agrl_trainer *t, agrl_carver *c) {
 
 static void carve_all(agrl_trainer *t, agrl_carver *c) {
   t->saved = agrl_carve(c, t->L, sizeof *t->saved);
-  for (size_t l = 0; l < t->L; l++) carve_layer(t, c, c->base != NULL ? &t->saved[l] : NULL);
+  carve_layer(t, c, c->base != NULL ? &t->saved[0] : NULL);
+  for (size_t l = 1; l < t->L; l++) {
+    if (t->recompute == AGRL_RECOMPUTE_NONE) {
+      carve_layer(t, c, c->base != NULL ? &t->saved[l] : NULL);
+      continue;
+    }
+    float *x_in = agrl_carve_rows(c, t->max_tokens, t->C);  // its own; the rest is the first layer's, and computed again
+    if (c->base == NULL) continue;
+    t->saved[l] = t->saved[0];
+    t->saved[l].x_in = x_in;
+  }
   carve_scratch(t, c);
 }
 
@@ -82,7 +92,8 @@ static size_t chunk_rows(size_t vocab, size_t max_tokens) {
   return rows < max_tokens ? rows : max_tokens;
 }
 
-agrl_rc agrl_trainer_new(const agrl_layout *l, agrl_pool *pool, size_t max_tokens, agrl_trainer **out, agrl_error *err) {
+agrl_rc agrl_trainer_new(const agrl_layout *l, agrl_pool *pool, size_t max_tokens, agrl_recompute recompute, agrl_trainer **out,
+                         agrl_error *err) {
   const agrl_spec *s = &l->spec;
   *out = NULL;
   if (max_tokens == 0 || max_tokens > (size_t)1 << 28)
@@ -91,6 +102,7 @@ agrl_rc agrl_trainer_new(const agrl_layout *l, agrl_pool *pool, size_t max_token
   t->layout = l;
   t->pool = pool;
   t->max_tokens = max_tokens;
+  t->recompute = recompute;
   t->C = (size_t)s->hidden;
   t->F = (size_t)s->ffn;
   t->H = (size_t)s->n_heads;
@@ -106,8 +118,8 @@ agrl_rc agrl_trainer_new(const agrl_layout *l, agrl_pool *pool, size_t max_token
   if (t->block == NULL) {
     size_t need = c.used;
     free(t);
-    return agrl_fail(err, AGRL_ENOMEM, "trainer: cannot reserve %zu bytes for %zu tokens; lower the tokens of a batch", need,
-                     max_tokens);
+    return agrl_fail(err, AGRL_ENOMEM, "trainer: cannot reserve %zu bytes for %zu tokens; lower the tokens of a batch%s", need,
+                     max_tokens, recompute == AGRL_RECOMPUTE_NONE ? " or recompute layers" : "");
   }
   c = (agrl_carver){.base = t->block};
   carve_all(t, &c);
@@ -126,33 +138,13 @@ size_t agrl_trainer_max_tokens(const agrl_trainer *t) { return t->max_tokens; }
 
 size_t agrl_trainer_bytes(const agrl_trainer *t) { return t->block_bytes + sizeof *t; }
 
-static agrl_rc check_batch(const agrl_trainer *t, const agrl_batch *b, agrl_error *err) {
-  const size_t context = (size_t)t->layout->spec.context;
-  if (b->start[0] != 0) return agrl_fail(err, AGRL_EINVAL, "batch: the first sequence starts at %zu, not 0", b->start[0]);
-  for (size_t s = 0; s < b->n_seqs; s++) {
-    if (b->start[s + 1] < b->start[s]) return agrl_fail(err, AGRL_EINVAL, "batch: sequence %zu ends before it starts", s);
-    if (b->start[s + 1] - b->start[s] > context)
-      return agrl_fail(err, AGRL_ELIMIT, "batch: sequence %zu has %zu tokens, the model's context is %zu", s,
-                       b->start[s + 1] - b->start[s], context);
-  }
-  const size_t T = b->start[b->n_seqs];
-  if (T > t->max_tokens) return agrl_fail(err, AGRL_ELIMIT, "batch: %zu tokens, the trainer holds %zu", T, t->max_tokens);
-  for (size_t i = 0; i < T; i++) {
-    if (b->tokens[i] < 0 || (size_t)b->tokens[i] >= t->V)
-      return agrl_fail(err, AGRL_EINVAL, "batch: token %d at %zu, the vocabulary has %zu", b->tokens[i], i, t->V);
-    if (b->target[i] < -1 || (b->target[i] >= 0 && (size_t)b->target[i] >= t->V))
-      return agrl_fail(err, AGRL_EINVAL, "batch: target %d at %zu, the vocabulary has %zu", b->target[i], i, t->V);
-  }
-  return AGRL_OK;
-}
-
 static void add_residual(float *y, const float *x, const float *branch, size_t n) {
   memcpy(y, x, n * sizeof *y);
   agrl_add(y, branch, n);
 }
 
-static void forward_layer(agrl_trainer *t, const float *params, const agrl_batch *b, size_t layer, train_saved *s, float *x_next,
-                          size_t T) {
+void train_forward_layer(agrl_trainer *t, const float *params, const agrl_batch *b, size_t layer, const train_saved *s,
+                         float *x_next, size_t T) {
   const agrl_layer_index *n = &t->layout->layers[layer];
   const size_t Q = t->H * t->D, K = t->KV * t->D;
   const float eps = t->layout->spec.norm_eps;
@@ -164,35 +156,49 @@ static void forward_layer(agrl_trainer *t, const float *params, const agrl_batch
   if (n->k_norm >= 0) agrl_rmsnorm(t->pool, s->k, NULL, s->k_raw, train_param(t, params, n->k_norm), T * t->KV, t->D, eps);
   agrl_rope(t->pool, s->q, t->pos, t->rope, T, t->H, t->D, 1);
   agrl_rope(t->pool, s->k, t->pos, t->rope, T, t->KV, t->D, 1);
-  const agrl_attn_segs segs = {b->n_seqs, b->start, NULL};
+  const agrl_attn_segs segs = train_segs(b);
   agrl_attn(t->pool, s->o, s->lse, s->q, s->k, s->v, &segs, t->H, t->KV, t->D);
   train_linear(t, params, t->xn, s->o, n->o, -1, T, Q, t->C);
   add_residual(s->x_mid, s->x_in, t->xn, T * t->C);
   agrl_rmsnorm(t->pool, t->xn, NULL, s->x_mid, train_param(t, params, n->post_norm), T, t->C, eps);
   train_linear(t, params, s->gate, t->xn, n->gate, -1, T, t->C, t->F);
   train_linear(t, params, s->up, t->xn, n->up, -1, T, t->C, t->F);
+  if (x_next == NULL) return;
   agrl_swiglu(t->pool, t->fa, s->gate, s->up, T, t->F);
   train_linear(t, params, t->xn, t->fa, n->down, -1, T, t->F, t->C);
   add_residual(x_next, s->x_mid, t->xn, T * t->C);
 }
 
+// Embedding and all layers; false: an empty batch.
+static bool forward_layers(agrl_trainer *t, const float *params, const agrl_batch *b, bool save) {
+  const size_t T = b->start[b->n_seqs];
+  const float *table = train_param(t, params, t->layout->embed);
+  for (size_t i = 0; i < T; i++) memcpy(t->saved[0].x_in + i * t->C, table + (size_t)b->tokens[i] * t->C, t->C * sizeof(float));
+  train_positions(t, b);
+  for (size_t l = 0; T > 0 && l < t->L; l++) {
+    float *x_next = l + 1 == t->L ? t->x_out : t->saved[save ? l + 1 : 0].x_in;
+    train_forward_layer(t, params, b, l, &t->saved[save ? l : 0], x_next, T);
+  }
+  train_head_select(t, b);
+  return T > 0;
+}
+
 agrl_rc agrl_trainer_forward(agrl_trainer *t, const float *params, const agrl_batch *b, bool save, float *logp, float *entropy,
                              agrl_error *err) {
   t->saved_tokens = 0;
-  agrl_rc rc = check_batch(t, b, err);
-  if (rc != AGRL_OK) return rc;
-  const size_t T = b->start[b->n_seqs];
-  if (T == 0) return AGRL_OK;
-  const float *table = train_param(t, params, t->layout->embed);
-  for (size_t i = 0; i < T; i++) memcpy(t->saved[0].x_in + i * t->C, table + (size_t)b->tokens[i] * t->C, t->C * sizeof(float));
-  for (size_t s = 0; s < b->n_seqs; s++)
-    for (size_t i = b->start[s]; i < b->start[s + 1]; i++) t->pos[i] = (int32_t)(i - b->start[s]);
-  for (size_t l = 0; l < t->L; l++) {
-    float *x_next = l + 1 == t->L ? t->x_out : t->saved[save ? l + 1 : 0].x_in;
-    forward_layer(t, params, b, l, &t->saved[save ? l : 0], x_next, T);
-  }
-  train_head_select(t, b);
-  train_head_forward(t, params, T, logp, entropy);
-  if (save) t->saved_tokens = T;
+  agrl_rc rc = train_check_batch(t, b, err);
+  if (rc != AGRL_OK || !forward_layers(t, params, b, save)) return rc;
+  train_head_forward(t, params, b->start[b->n_seqs], logp, entropy);
+  if (save) t->saved_tokens = b->start[b->n_seqs];
+  return AGRL_OK;
+}
+
+agrl_rc agrl_trainer_forward_backward(agrl_trainer *t, const float *params, const agrl_batch *b, const float *dlogp, float *logp,
+                                      float *grads, agrl_error *err) {
+  t->saved_tokens = 0;
+  agrl_rc rc = train_check_batch(t, b, err);
+  if (rc != AGRL_OK || !forward_layers(t, params, b, true)) return rc;
+  train_head_both(t, params, b->start[b->n_seqs], dlogp, logp, grads);
+  train_layers_backward(t, params, b, grads);
   return AGRL_OK;
 }

@@ -52,7 +52,7 @@ static void attention_bwd(agrl_trainer *t, const float *params, float *grads, co
   const size_t Q = t->H * t->D, K = t->KV * t->D;
   float *dq = t->dq, *dk = t->dk;
   linear_bwd(t, params, grads, n->o, t->d_o, t->dx, s->o, T, Q, t->C, 0.0f);
-  const agrl_attn_segs segs = {b->n_seqs, b->start, NULL};
+  const agrl_attn_segs segs = train_segs(b);
   agrl_attn_bwd(t->pool, dq, dk, t->dv, t->rstd, t->d_o, s->q, s->k, s->v, s->o, s->lse, &segs, t->H, t->KV, t->D);
   agrl_rope(t->pool, dq, t->pos, t->rope, T, t->H, t->D, -1);
   agrl_rope(t->pool, dk, t->pos, t->rope, T, t->KV, t->D, -1);
@@ -74,17 +74,24 @@ static void attention_bwd(agrl_trainer *t, const float *params, float *grads, co
   norm_bwd(t, params, grads, n->in_norm, s->x_in, T);
 }
 
-void agrl_trainer_backward(agrl_trainer *t, const float *params, const agrl_batch *b, const float *dlogp, float *grads) {
+// The last layer's activations are still there, whatever the policy.
+void train_layers_backward(agrl_trainer *t, const float *params, const agrl_batch *b, float *grads) {
   const size_t T = b->start[b->n_seqs];
-  AGRL_ASSERT(t->saved_tokens == T);
-  if (T == 0) return;
-  train_head_backward(t, params, T, dlogp, grads);
   for (size_t l = t->L; l-- > 0;) {
     const agrl_layer_index *n = &t->layout->layers[l];
+    if (t->recompute == AGRL_RECOMPUTE_LAYER && l + 1 < t->L) train_forward_layer(t, params, b, l, &t->saved[l], NULL, T);
     feed_forward_bwd(t, params, grads, n, &t->saved[l], T);
     attention_bwd(t, params, grads, b, n, &t->saved[l], T);
   }
   float *table = train_grad(t, grads, t->layout->embed);  // in token order
   for (size_t i = 0; i < T; i++) agrl_add(table + (size_t)b->tokens[i] * t->C, t->dx + i * t->C, t->C);
+}
+
+void agrl_trainer_backward(agrl_trainer *t, const float *params, const agrl_batch *b, const float *dlogp, float *grads) {
+  const size_t T = b->start[b->n_seqs];
+  AGRL_ASSERT(t->saved_tokens == T);
+  if (T == 0) return;
+  train_head_backward(t, params, T, dlogp, grads);
+  train_layers_backward(t, params, b, grads);
   t->saved_tokens = 0;
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Inside of the trainer, shared by forward (train.c), LM head (train_head.c) and backward (train_backward.c).
+// Inside of the trainer, shared by batch checks (train_batch.c), forward (train.c), LM head (train_head.c) and backward
+// (train_backward.c).
 // T tokens of the packed batch, C hidden, F ffn, H heads, KV key/value heads, D head size, S positions with a target.
 // Saved per token and layer: 2 C + 2 H D + 2 KV D + H + 2 F floats (with QK-norm H D + KV D more), plus C at the end.
-// Norm outputs and the SwiGLU output are computed again in backward.
+// Norm outputs and the SwiGLU output are computed again in backward. With AGRL_RECOMPUTE_LAYER a layer keeps its C input
+// floats only; the rest exists once and backward computes it again, layer by layer, with the same bits.
 #ifndef AGRL_MODEL_TRAIN_INT_H
 #define AGRL_MODEL_TRAIN_INT_H
 
@@ -22,6 +24,7 @@ struct agrl_trainer {
   const agrl_layout *layout;
   agrl_pool *pool;
   size_t max_tokens;
+  agrl_recompute recompute;
   size_t C, F, H, KV, D, L, V;
   train_saved *saved;        // (L)
   float *x_out;              // (T,C) after the last layer
@@ -51,6 +54,17 @@ static inline const float *train_param(const agrl_trainer *t, const float *block
 }
 static inline float *train_grad(const agrl_trainer *t, float *block, int index) { return block + t->layout->tensors[index].offset; }
 
+// train_batch.c
+agrl_rc train_check_batch(const agrl_trainer *t, const agrl_batch *b, agrl_error *err);
+void train_positions(agrl_trainer *t, const agrl_batch *b);  // fills pos
+static inline agrl_attn_segs train_segs(const agrl_batch *b) { return (agrl_attn_segs){b->n_seqs, b->start, b->parent}; }
+
+// train.c: from s->x_in to everything else in s, and to x_next(T,C); NULL: what backward needs of s only.
+void train_forward_layer(agrl_trainer *t, const float *params, const agrl_batch *b, size_t layer, const train_saved *s,
+                         float *x_next, size_t T);
+// train_backward.c: from dx(T,C) at the last layer's output.
+void train_layers_backward(agrl_trainer *t, const float *params, const agrl_batch *b, float *grads);
+
 // train_linear.c: y(M,O) = x(M,I) W^T (+ bias), with the actors' kernel where the weights are bf16 values.
 void train_linear(agrl_trainer *t, const float *params, float *y, const float *x, int weight, int bias, size_t M, size_t I,
                   size_t O);
@@ -63,5 +77,7 @@ void train_linear_as(agrl_trainer *t, const float *params, const uint16_t *w16, 
 void train_head_select(agrl_trainer *t, const agrl_batch *b);
 void train_head_forward(agrl_trainer *t, const float *params, size_t T, float *logp, float *entropy);
 void train_head_backward(agrl_trainer *t, const float *params, size_t T, const float *dlogp, float *grads);  // fills dx
+// Both in one go over the chunks: logits are computed once.
+void train_head_both(agrl_trainer *t, const float *params, size_t T, const float *dlogp, float *logp, float *grads);
 
 #endif

@@ -165,7 +165,7 @@ static void train(bench_env *e, const bench_subject *m) {
   static train_arg a;
   agrl_error err;
   a = (train_arg){.pool = e->pool[1]};
-  if (agrl_trainer_new(m->l, e->pool[1], T, &a.t, &err) != AGRL_OK) bench_die(err.msg);
+  if (agrl_trainer_new(m->l, e->pool[1], T, AGRL_RECOMPUTE_NONE, &a.t, &err) != AGRL_OK) bench_die(err.msg);
   if (learner_optim_init(&a.optim, m->l, m->params, &err) != AGRL_OK) bench_die(err.msg);
   for (size_t i = 0; i < T; i++) {
     a.tokens[i] = (int32_t)(i * 7919 % (size_t)m->spec.vocab);
@@ -173,7 +173,7 @@ static void train(bench_env *e, const bench_subject *m) {
     a.dlogp[i] = -1.0f / T;
   }
   for (size_t i = 0; i <= TRAIN_SEQS; i++) a.start[i] = i * TRAIN_LEN;
-  a.b = (agrl_batch){TRAIN_SEQS, a.start, a.tokens, a.target};
+  a.b = (agrl_batch){TRAIN_SEQS, a.start, a.tokens, a.target, NULL};
   train_line(e, m, "train", train_once, &a);
   train_line(e, m, "train_step", train_step_once, &a);
   agrl_trainer_free(a.t);

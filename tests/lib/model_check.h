@@ -61,15 +61,25 @@ static inline void mc_fill(mc_batch *m, const agrl_layout *l, size_t n_seqs, uin
     for (size_t i = m->start[s]; i < end; i++) m->tokens[i] = (int32_t)agrl_rng_below(&r, (uint32_t)l->spec.vocab);
     for (size_t i = m->start[s]; i < end; i++) m->target[i] = i + 1 < end && agrl_rng_below(&r, 3) > 0 ? m->tokens[i + 1] : -1;
   }
-  m->b = (agrl_batch){n_seqs, m->start, m->tokens, m->target};
+  m->b = (agrl_batch){n_seqs, m->start, m->tokens, m->target, NULL};
 }
 
 // Reference log-probs (0 where no target) and, if not NULL, entropies.
 static inline void mc_reference(const agrl_layout *l, const double *params, const agrl_batch *b, double *logp, double *entropy) {
   const size_t V = (size_t)l->spec.vocab, T = b->start[b->n_seqs];
   double *logits = agrl_xcalloc(T * V, sizeof *logits);
-  for (size_t s = 0; s < b->n_seqs; s++)
-    ref_llama_logits(l, params, b->tokens + b->start[s], b->start[s + 1] - b->start[s], logits + b->start[s] * V);
+  for (size_t s = 0; s < b->n_seqs; s++) {  // a sequence that continues another: both as one
+    const size_t at = b->start[s], len = b->start[s + 1] - at, up = b->parent != NULL && b->parent[s] >= 0 ? (size_t)b->parent[s] : s;
+    const size_t n0 = up == s ? 0 : b->start[up + 1] - b->start[up];
+    int32_t *tokens = agrl_xcalloc(n0 + len, sizeof *tokens);
+    double *all = agrl_xcalloc((n0 + len) * V, sizeof *all);
+    memcpy(tokens, b->tokens + b->start[up], n0 * sizeof *tokens);
+    memcpy(tokens + n0, b->tokens + at, len * sizeof *tokens);
+    ref_llama_logits(l, params, tokens, n0 + len, all);
+    memcpy(logits + at * V, all + n0 * V, len * V * sizeof *all);
+    free(tokens);
+    free(all);
+  }
   for (size_t i = 0; i < T; i++) {
     const bool has = b->target[i] >= 0;
     logp[i] = has ? ref_llama_logp(logits + i * V, V, (size_t)b->target[i]) : 0;
@@ -81,7 +91,7 @@ static inline void mc_reference(const agrl_layout *l, const double *params, cons
 static inline agrl_trainer *mc_trainer(const agrl_layout *l, agrl_pool *pool, size_t max_tokens) {
   agrl_trainer *t;
   agrl_error err = {0};
-  if (agrl_trainer_new(l, pool, max_tokens, &t, &err) != AGRL_OK) fail_msg("%s", err.msg);
+  if (agrl_trainer_new(l, pool, max_tokens, AGRL_RECOMPUTE_NONE, &t, &err) != AGRL_OK) fail_msg("%s", err.msg);
   return t;
 }
 

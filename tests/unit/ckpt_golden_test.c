@@ -78,7 +78,7 @@ static void compare(const agrl_layout *l, const float *params, const golden *g) 
       want_entropy[v * g->n + i] = v == 0 ? ref_llama_entropy(row, g->vocab) : want_entropy[i];
     }
   }
-  const agrl_batch b = {g->vocab, start, tokens, target};
+  const agrl_batch b = {g->vocab, start, tokens, target, NULL};
   FOR_EACH_CPU(c) {
     agrl_trainer *t = mc_trainer(l, NULL, T);
     agrl_error err = {0};

@@ -83,7 +83,7 @@ static void check_story(const agrl_layout *l, const double *params, agrl_trainer
   float trained[MAX_PROMPT + MAX_NEW];
   ref_llama_logits(l, params, s->tokens, s->total, want);
   for (size_t i = 0; i < s->total; i++) target[i] = i + 1 < s->total ? s->tokens[i + 1] : -1;
-  const agrl_batch b = {1, start, s->tokens, target};
+  const agrl_batch b = {1, start, s->tokens, target, NULL};
   assert_int_equal(agrl_trainer_forward(t, served, &b, false, trained, NULL, NULL), AGRL_OK);
   for (size_t i = s->prompt - 1; i < s->total; i++) {
     tc_near("logits", s->logits[i], want + i * V, V, 2e-5);

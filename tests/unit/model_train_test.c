@@ -123,7 +123,7 @@ static void chunks_and_packing_add_up(void **state) {
   agrl_trainer_backward(t, p, &m.b, dlogp, packed);
   for (size_t s = 0; s < SEQS; s++) {
     const size_t at = m.start[s], start[2] = {0, m.start[s + 1] - at};
-    const agrl_batch b = {1, start, m.tokens + at, m.target + at};
+    const agrl_batch b = {1, start, m.tokens + at, m.target + at, NULL};
     forward(t, p, &b, true, one, NULL);
     tc_same("log-probs of a sequence alone", one, logp + at, start[1] * sizeof *one);
     agrl_trainer_backward(t, p, &b, dlogp + at, summed);
@@ -212,7 +212,7 @@ static void bad_batches_are_refused(void **state) {
   m.target[4] = 36;
   assert_int_equal(agrl_trainer_forward(t, p, &m.b, true, logp, NULL, &err), AGRL_OK);
   agrl_trainer *none;
-  assert_int_equal(agrl_trainer_new(l, NULL, 0, &none, &err), AGRL_EINVAL);
+  assert_int_equal(agrl_trainer_new(l, NULL, 0, AGRL_RECOMPUTE_NONE, &none, &err), AGRL_EINVAL);
   agrl_trainer_free(t);
   free(p);
   agrl_layout_free(l);
