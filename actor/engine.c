@@ -228,9 +228,11 @@ static void sample_job(void *arg, size_t i) {
 
 bool actor_engine_step(actor_engine *e) {
   AGRL_ASSERT(e->weights);
-  admit(e);
-  for (size_t i = 0; i < e->n_slots; i++)  // a first token may already have ended a rollout
-    if (e->slots[i].job && e->slots[i].n == 1) retire_if_over(e, &e->slots[i]);
+  do {
+    admit(e);
+    for (size_t i = 0; i < e->n_slots; i++)  // a first token may already have ended a rollout: its slot is filled again
+      if (e->slots[i].job && e->slots[i].n == 1) retire_if_over(e, &e->slots[i]);
+  } while (e->head && e->n_open < e->n_slots);
   size_t n = 0;
   for (size_t i = 0; i < e->n_slots; i++) {
     slot *s = &e->slots[i];
@@ -239,13 +241,19 @@ bool actor_engine_step(actor_engine *e) {
     e->batch_seqs[n] = s->seq;
     e->batch_tokens[n++] = s->tokens[s->n - 1];
   }
-  if (!n) return e->head != NULL;
+  if (!n) return false;
   agrl_decoder_step(e->decoder, e->weights, e->batch_seqs, e->batch_tokens, n, e->logits);
   agrl_pool_run(e->pool, sample_job, e, n);
   for (size_t i = 0; i < n; i++) retire_if_over(e, e->batch_slots[i]);
   e->stats.steps++;
   e->stats.slot_steps += n;
   return true;
+}
+
+// Refilled in portions of an eighth, the queue never falls below an eighth of the slots while a request is answered.
+size_t actor_engine_want(size_t slots, size_t load) {
+  const size_t target = slots + slots / 4, want = load < target ? target - load : 0;
+  return want < slots / 8 && load ? 0 : want;
 }
 
 size_t actor_engine_load(const actor_engine *e) { return e->load; }

@@ -55,6 +55,9 @@ void actor_engine_set_weights(actor_engine *e, agrl_weights *w);
 agrl_rc actor_engine_submit(actor_engine *e, const actor_job *job, agrl_error *err);
 bool actor_engine_step(actor_engine *e);  // one decode step; false when there is nothing to do
 size_t actor_engine_load(const actor_engine *e);  // members queued or open
+// Members to ask for, given how many are queued or open: what keeps the slots full while the answer is under way, and no
+// more, because a task taken early is a task that gets stale. 0: not worth a message yet.
+size_t actor_engine_want(size_t slots, size_t load);
 actor_engine_stats actor_engine_get_stats(const actor_engine *e);
 double actor_engine_kv_used_ratio(const actor_engine *e);
 

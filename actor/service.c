@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "actor/actor.h"
+#include "actor/engine.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -108,15 +109,13 @@ static void on_grant(void *user, agrl_rc rc, const agrl_msg *m) {
   if (g->n_tasks) ask_for_tasks(s);
 }
 
-// Asks for what keeps the slots full a little ahead, and no more: a task taken early is a task that gets stale.
 static void ask_for_tasks(agrl_svc *s) {
   actor_state *st = s->state;
   if (!st->runner || st->asking || s->draining || agrl_mono_ns() < st->ask_after_ns) return;
-  size_t slots = (size_t)s->config.actor.slots, target = slots + slots / 4, load = actor_runner_load(st->runner);
-  if (load >= target || st->unacked.n >= (size_t)s->config.actor.max_unacked) return;
-  if (target - load < slots / 8 && load) return;  // not worth a message yet
+  size_t want = actor_engine_want((size_t)s->config.actor.slots, actor_runner_load(st->runner));
+  if (!want || st->unacked.n >= (size_t)s->config.actor.max_unacked) return;
   agrl_msg m = {.kind = AGRL_MSG_TASK_REQUEST,
-                .task_request = {.actor = s->name, .want = (uint32_t)(target - load), .version = st->version}};
+                .task_request = {.actor = s->name, .want = (uint32_t)want, .version = st->version}};
   st->asking = true;
   agrl_rpc_call(st->replay, &m, ASK_TIMEOUT_MS, on_grant, s);
 }

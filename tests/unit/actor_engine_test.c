@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The continuous batching engine on a tiny random model: rollouts do not depend on their batch, every token knows its
-// version, lengths and stops are right, nothing is lost when jobs outnumber slots, and a warm engine does not allocate.
+// version, lengths and stops are right, nothing is lost when jobs outnumber slots, a warm engine does not allocate, and its
+// slots stay busy when lengths have a long tail.
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -239,6 +240,63 @@ static void warm_steps_do_not_allocate(void **state) {
   agrl_layout_free(l);
 }
 
+static void on_length(void *user, const actor_job *job, const actor_rollout *o) {
+  size_t *longest = user;
+  if (o->n > *longest) *longest = o->n;
+}
+static void no_job(void *user, const actor_job *job) {}
+
+// The actor's loop in small: tasks are asked for by the engine's load and arrive some steps later, in parts of groups, with
+// lengths from a long tail (most end early, a few run to the limit). Returns the share of slots that decoded.
+static double busy_share(size_t slots, size_t delay, size_t (*want)(size_t slots, size_t load), size_t *longest) {
+  enum { STEPS = 1500, LIMIT = 200 };
+  agrl_spec spec = {.arch = "llama", .n_layers = 1, .hidden = 16, .ffn = 16, .n_heads = 2, .n_kv_heads = 1, .head_dim = 8, .vocab = 64,
+                    .context = 256, .rope_theta = 10000, .norm_eps = 1e-5f, .tied = true, .start_id = 0, .end_id = 1};
+  agrl_layout *l = NULL;
+  assert_int_equal(agrl_layout_new(&spec, &l, NULL), AGRL_OK);
+  agrl_weights *w = random_weights(l, 3, 1);
+  const actor_engine_hooks hooks = {.finished = on_length, .job_done = no_job, .user = longest};
+  actor_engine *e = NULL;
+  assert_int_equal(actor_engine_new(l, NULL, slots, 256, LIMIT, &hooks, &e, NULL), AGRL_OK);
+  actor_engine_set_weights(e, w);
+  agrl_rng r;
+  agrl_rng_init(&r, 4, slots);
+  static const int32_t prompt[] = {0, 5, 9};
+  size_t asked = want(slots, 0), answer_at = 0;
+  uint64_t group = 0;
+  *longest = 0;
+  for (size_t step = 0; step < STEPS; step++) {
+    if (asked > 0 && step >= answer_at) {
+      for (size_t n; asked > 0; asked -= n, group++) {
+        n = asked < 8 ? asked : 8;
+        const double tail = 6 / (1.0 - agrl_rng_f64(&r));  // Pareto: half end by 12, a thirtieth reach the limit
+        const actor_job job = {.run_seed = 9, .group = group, .n_members = (uint32_t)n, .prompt = prompt, .n_prompt = 3,
+                               .max_new = tail < LIMIT ? (size_t)tail : LIMIT, .temperature = 1, .top_p = 1};
+        assert_int_equal(actor_engine_submit(e, &job, NULL), AGRL_OK);
+      }
+    }
+    actor_engine_step(e);
+    if (asked == 0 && (asked = want(slots, actor_engine_load(e))) > 0) answer_at = step + delay;
+  }
+  const actor_engine_stats s = actor_engine_get_stats(e);
+  actor_engine_free(e);
+  agrl_weights_unref(w);
+  agrl_layout_free(l);
+  return (double)s.slot_steps / (double)(s.steps * slots);
+}
+
+static size_t want_when_idle(size_t slots, size_t load) { return load < slots ? slots - load : 0; }
+
+static void slots_stay_busy_on_long_tails(void **state) {
+  size_t longest;
+  for (size_t slots = 16; slots <= 64; slots *= 2) {
+    const double share = busy_share(slots, 2, actor_engine_want, &longest);
+    if (share < 0.95) fail_msg("%zu slots: %.3f of them busy, want 0.95", slots, share);
+    assert_true(longest > 100);
+    assert_true(busy_share(slots, 2, want_when_idle, &longest) < 0.95);  // asking only when slots are free is not enough
+  }
+}
+
 int main(void) {
   agrl_error err = {0};
   if (agrl_tensor_init(&err)) return 70;
@@ -247,6 +305,7 @@ int main(void) {
       cmocka_unit_test(swap_in_flight_marks_tokens),
       cmocka_unit_test(limits_and_leftovers),
       cmocka_unit_test(warm_steps_do_not_allocate),
+      cmocka_unit_test(slots_stay_busy_on_long_tails),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
