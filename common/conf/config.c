@@ -116,7 +116,7 @@ const agrl_conf_key agrl_config_table[] = {
     INT("learner.checkpoint_every", learner.checkpoint_every, "20", 1, 1e9, "Versions between checkpoints."),
     INT("learner.keep", learner.keep, "3", 1, 10000, "Checkpoints kept."),
     TIME("learner.batch_wait", learner.batch_wait_ns, "30s", 0.1, 3600, "Deadline of one request for a batch."),
-    ENUM("learner.recompute", learner.recompute, "none", recomputes, "Activations kept for the backward pass: none is computed again, or of a layer only its input is kept and the rest computed again (less memory, about a quarter more time, the same gradients)."),
+    ENUM("learner.recompute", learner.recompute, "none", recomputes, "Activations kept for the backward pass: none is computed again, or of a layer only its input is kept and the rest computed again (less memory, about a fifth more time, the same gradients)."),
 
     STRING("net.replay", net.replay, "", "Endpoint of replay; empty: a socket under run.dir."),
     STRING("net.reward", net.reward, "", "Endpoint of reward; empty: a socket under run.dir."),

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The decoder's memory: one block holds max_batch prefix slots, max_batch sequence slots and the scratch of a pass, so
 // opening and closing allocates nothing. Slots are found by a scan: there are at most a few hundred.
+// Keys and values are f32: with 32 sequences in groups of 8 over 128-token prompts at the 135M shape (30 layers, 3 heads of
+// 64) attention of a step took 10.5 ms of CPU at 192 keys (118 MB of cache), of which 5.4 ms remain when the cache is
+// in L3, and 84 ms at 1024 keys (1,345 MB; memory-bound). bf16 would halve the bytes, but widening costs an operation per
+// vector of keys against 3 products (the heads of a group), which at 192 keys takes back what it saves; and the learner
+// would have to round keys and values to agree with actors. It pays from some 500 keys on.
 #include "common/model/decode.h"
 
 #include <stdlib.h>

@@ -6,7 +6,7 @@
 // State, one block reserved for max_tokens and touched once: per token and layer 4 * (2 hidden + 2 heads * head_dim +
 // 2 kv_heads * head_dim + heads + 2 ffn) bytes (QK-norm: 4 * (heads + kv_heads) * head_dim more), and scratch of about two
 // layers. With AGRL_RECOMPUTE_LAYER 4 * hidden bytes per token and layer, and that much of one layer once; backward then
-// computes every layer but the last again: about a quarter more time, the same gradients to the last bit.
+// computes every layer but the last again: 18 % more time at the 135M shape, the same gradients to the last bit.
 #ifndef AGRL_MODEL_TRAIN_H
 #define AGRL_MODEL_TRAIN_H
 
