@@ -141,11 +141,7 @@ void agrl_decoder_step(agrl_decoder *d, const agrl_weights *w, agrl_seq *const *
     query(d, w, t, d->xn, d->pos, n);
     key_value(d, w, t, n);
     step_caches(d, n, l);
-    for (size_t i = 0; i < n; i++) {
-      const agrl_seq *s = d->order_seq[i];
-      const size_t at = s->row * d->KV * d->D;
-      agrl_attn_put(&d->order[i].own, s->prefix->len % AGRL_ATTN_GROUP + s->len, s->len, d->k + at, d->v + at, 1, d->KV, d->D);
-    }
+    agrl_attn_append(d->pool, d->order, n, d->k, d->v, d->KV, d->D);
     agrl_attn_decode(d->pool, d->o, d->q, d->order, d->parts, n_parts, d->H, d->KV, d->D);
     finish_layer(d, w, t, d->x, n);
   }

@@ -76,6 +76,19 @@ void agrl_attn_put(const agrl_attn_cache *c, size_t at_k, size_t at_v, const flo
   }
 }
 
+static void append_job(void *arg, size_t index) {
+  const agrl_attn_args *a = arg;
+  const agrl_attn_seq *s = &a->seqs[index];
+  size_t at = s->n - 1 - s->n_shared, row = s->row * a->KV * a->D;
+  agrl_attn_put(&s->own, s->n_shared % GROUP + at, at, a->k + row, a->v + row, 1, a->KV, a->D);
+}
+
+// Over the pool: a key's elements go to as many cache lines, which at 32 sequences is 1.4 ms of a 135M step.
+void agrl_attn_append(agrl_pool *pool, const agrl_attn_seq *seqs, size_t n, const float *k, const float *v, size_t KV, size_t D) {
+  agrl_attn_args a = {.seqs = seqs, .k = k, .v = v, .KV = KV, .D = D};
+  agrl_pool_run(pool, append_job, &a, n);
+}
+
 void agrl_attn_fork(const agrl_attn_cache *own, const agrl_attn_cache *shared, size_t n_shared, size_t KV, size_t D) {
   if (n_shared % GROUP == 0) return;
   for (size_t h = 0; h < KV; h++)

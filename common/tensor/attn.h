@@ -47,8 +47,10 @@ void agrl_attn_put(const agrl_attn_cache *c, size_t at_k, size_t at_v, const flo
 typedef struct agrl_attn_seq {
   agrl_attn_cache shared, own;
   size_t n_shared, n;  // n: keys in all, the query's own included
-  size_t row;          // of q and o
+  size_t row;          // of q, k, v and o
 } agrl_attn_seq;
+// Puts each sequence's newest key and value, from its row of k and v (rows,KV,D).
+void agrl_attn_append(agrl_pool *pool, const agrl_attn_seq *seqs, size_t n, const float *k, const float *v, size_t KV, size_t D);
 void agrl_attn_fork(const agrl_attn_cache *own, const agrl_attn_cache *shared, size_t n_shared, size_t KV, size_t D);
 
 // The work of a step, cut so that threads share it evenly and queries over the same prefix read it together: heads
