@@ -59,7 +59,7 @@ typedef struct agrl_attn_part {
   uint32_t first, end, head, n_heads;
 } agrl_attn_part;
 // Fills parts (room for n * H) and returns how many. Sequences that share a prefix (equal shared.k) must be neighbours.
-// Depends on shared.k and n only: one plan does for every layer of a step.
+// Depends on how many sequences share which prefix only: one plan does for every layer of a step.
 size_t agrl_attn_plan(agrl_attn_part *parts, const agrl_attn_seq *seqs, size_t n, size_t H, size_t KV, unsigned threads);
 void agrl_attn_decode(agrl_pool *pool, float *o, const float *q, const agrl_attn_seq *seqs, const agrl_attn_part *parts,
                       size_t n_parts, size_t H, size_t KV, size_t D);  // o, q: (rows,H,D)
