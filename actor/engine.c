@@ -30,7 +30,7 @@ typedef struct slot {
 } slot;
 
 struct actor_engine {
-  int32_t end_id;
+  agrl_spec spec;  // its end and stop tokens
   agrl_pool *pool;
   agrl_decoder *decoder;
   agrl_weights *weights;
@@ -58,7 +58,7 @@ agrl_rc actor_engine_new(const agrl_layout *l, agrl_pool *pool, size_t slots, si
     free(e);
     return rc;
   }
-  e->end_id = l->spec.end_id;
+  e->spec = l->spec;
   e->pool = pool;
   e->hooks = *hooks;
   e->n_slots = slots;
@@ -163,7 +163,7 @@ static void sample_into(slot *s, const float *logits, size_t vocab, float *scrat
 }
 
 static void retire_if_over(actor_engine *e, slot *s) {
-  bool eos = e->end_id >= 0 && s->tokens[s->n - 1] == e->end_id;
+  bool eos = agrl_spec_stops(&e->spec, s->tokens[s->n - 1]);
   open_job *j = s->job;
   if (!eos && s->n < j->job.max_new) return;
   actor_rollout r = {.member = s->member, .n = s->n, .tokens = s->tokens, .logprobs = s->logprobs, .versions = s->versions,

@@ -53,14 +53,18 @@ static agrl_rc read_state(learner_core *c, const char *dir, agrl_error *err) {
 
 agrl_rc learner_checkpoint_save(const learner_core *c, const char *dir, agrl_error *err) {
   const float *blocks[N_BLOCKS] = {c->optim.master, c->optim.m, c->optim.v};
-  agrl_ckpt_extra extra[N_BLOCKS + 1];
+  agrl_ckpt_extra extra[N_BLOCKS + 3];
+  size_t n = 0;
   agrl_buf state = {0};
   write_state(c, &state);
   for (size_t i = 0; i < N_BLOCKS; i++)
-    extra[i] = (agrl_ckpt_extra){BLOCK_FILES[i], blocks[i], c->layout->n_elements * sizeof(float)};
-  extra[N_BLOCKS] = (agrl_ckpt_extra){STATE_FILE, state.data, state.len};
+    extra[n++] = (agrl_ckpt_extra){BLOCK_FILES[i], blocks[i], c->layout->n_elements * sizeof(float)};
+  extra[n++] = (agrl_ckpt_extra){STATE_FILE, state.data, state.len};
+  if (c->tokenizer_config.len > 0)
+    extra[n++] = (agrl_ckpt_extra){AGRL_CKPT_TOKENIZER_CONFIG, c->tokenizer_config.data, c->tokenizer_config.len};
+  if (c->chat_template.len > 0) extra[n++] = (agrl_ckpt_extra){AGRL_CKPT_CHAT_TEMPLATE, c->chat_template.data, c->chat_template.len};
   agrl_rc rc = agrl_ckpt_save(dir, c->layout, c->optim.served, AGRL_DTYPE_BF16, c->tokenizer_json.data, c->tokenizer_json.len,
-                              c->version, extra, N_BLOCKS + 1, err);
+                              c->version, extra, n, err);
   agrl_buf_release(&state);
   return rc;
 }

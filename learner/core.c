@@ -5,6 +5,7 @@
 
 #include "common/base/file.h"
 #include "common/base/mem.h"
+#include "common/ckpt/hf.h"
 #include "learner/learner.h"
 
 // Tokens of one forward/backward pass: what sft.batch_tokens says, but never less than the longest sequence.
@@ -36,7 +37,17 @@ void learner_core_release(learner_core *c) {
   if (c->layout != NULL) agrl_layout_free(c->layout);
   if (c->bpe != NULL) agrl_bpe_free(c->bpe);
   agrl_buf_release(&c->tokenizer_json);
+  agrl_buf_release(&c->tokenizer_config);
+  agrl_buf_release(&c->chat_template);
   memset(c, 0, sizeof *c);
+}
+
+static agrl_rc read_if_there(const char *dir, const char *name, agrl_buf *out, agrl_error *err) {
+  char *path = agrl_path_join(dir, name);
+  agrl_buf_clear(out);
+  agrl_rc rc = agrl_file_exists(path) ? agrl_file_read(path, (size_t)256 << 20, out, err) : AGRL_OK;
+  free(path);
+  return rc;
 }
 
 agrl_rc learner_core_tokenizer(learner_core *c, const char *checkpoints, agrl_error *err) {
@@ -45,6 +56,8 @@ agrl_rc learner_core_tokenizer(learner_core *c, const char *checkpoints, agrl_er
   agrl_rc rc = agrl_file_read(path, (size_t)256 << 20, &c->tokenizer_json, err);
   if (rc == AGRL_OK) rc = agrl_bpe_parse(c->tokenizer_json.data, c->tokenizer_json.len, path, &c->bpe, err);
   free(path);
+  if (rc == AGRL_OK) rc = read_if_there(checkpoints, AGRL_CKPT_TOKENIZER_CONFIG, &c->tokenizer_config, err);
+  if (rc == AGRL_OK) rc = read_if_there(checkpoints, AGRL_CKPT_CHAT_TEMPLATE, &c->chat_template, err);
   if (rc == AGRL_OK && c->sft != NULL) learner_sft_set_bind(c->sft, c->bpe, c->start_id, c->end_id);
   return rc;
 }

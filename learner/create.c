@@ -13,22 +13,28 @@
 
 static const float NORM_EPS = 1e-5f;
 
-static agrl_rc copy_tokenizer(const char *from_dir, const char *to, agrl_error *err) {
-  char *from = agrl_path_join(from_dir, "tokenizer.json");
+static agrl_rc copy_file(const char *from_dir, const char *to_dir, const char *name, bool required, agrl_error *err) {
+  char *from = agrl_path_join(from_dir, name), *to = agrl_path_join(to_dir, name);
   agrl_buf text = {0};
-  agrl_rc rc = agrl_file_read(from, (size_t)256 << 20, &text, err);
-  if (rc == AGRL_OK) rc = agrl_file_write_atomic(to, text.data, text.len, err);
+  agrl_rc rc = AGRL_OK;
+  if (required || agrl_file_exists(from)) {
+    rc = agrl_file_read(from, (size_t)256 << 20, &text, err);
+    if (rc == AGRL_OK) rc = agrl_file_write_atomic(to, text.data, text.len, err);
+  }
   agrl_buf_release(&text);
   free(from);
+  free(to);
   return rc;
 }
 
-static agrl_rc from_directory(learner_core *c, const char *tokenizer_path, agrl_error *err) {
+static agrl_rc from_directory(learner_core *c, const char *checkpoints, agrl_error *err) {
   const char *dir = c->config->model.init;
   agrl_layout *layout = NULL;
   float *block = NULL;
   uint64_t version;
-  agrl_rc rc = copy_tokenizer(dir, tokenizer_path, err);
+  agrl_rc rc = copy_file(dir, checkpoints, "tokenizer.json", true, err);
+  if (rc == AGRL_OK) rc = copy_file(dir, checkpoints, AGRL_CKPT_TOKENIZER_CONFIG, false, err);
+  if (rc == AGRL_OK) rc = copy_file(dir, checkpoints, AGRL_CKPT_CHAT_TEMPLATE, false, err);
   if (rc == AGRL_OK) rc = agrl_ckpt_load(dir, &layout, &block, &version, err);
   if (rc != AGRL_OK) return rc;
   rc = learner_core_adopt(c, layout, block, err);
@@ -80,7 +86,7 @@ static agrl_rc fresh(learner_core *c, const char *tokenizer_path, agrl_error *er
 agrl_rc learner_core_create(learner_core *c, const char *checkpoints, agrl_error *err) {
   char *path = agrl_path_join(checkpoints, "tokenizer.json");
   bool init = c->config->model.init != NULL && c->config->model.init[0] != '\0';
-  agrl_rc rc = init ? from_directory(c, path, err) : fresh(c, path, err);
+  agrl_rc rc = init ? from_directory(c, checkpoints, err) : fresh(c, path, err);
   free(path);
   if (rc == AGRL_OK) rc = learner_core_tokenizer(c, checkpoints, err);
   if (rc != AGRL_OK) return rc;

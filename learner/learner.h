@@ -95,7 +95,7 @@ typedef struct learner_core {
   agrl_layout *layout;
   agrl_trainer *trainer;
   agrl_bpe *bpe;
-  agrl_buf tokenizer_json;
+  agrl_buf tokenizer_json, tokenizer_config, chat_template;  // files of model.init, written into every checkpoint; empty: none
   int32_t start_id, end_id;
   learner_optim optim;
   float *reference;       // frozen weights of the KL term; NULL when kl_beta is 0

@@ -1,100 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// config.json as transformers writes and reads it. What the model here cannot do is refused by its key: a checkpoint that
-// loads is computed exactly as its authors meant.
+// Reading config.json as transformers writes it, in its older and its newer form. What the model here cannot do is
+// refused by its key: a checkpoint that loads is computed exactly as its authors meant.
+#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "common/base/bug.h"
 #include "common/base/json.h"
 #include "common/ckpt/hf_int.h"
 
-typedef struct arch {
-  const char *type, *class_name;
-  bool qkv_bias, qk_norm;
-} arch;
-
-static const arch archs[] = {
+static const ckpt_arch archs[] = {
     {"llama", "LlamaForCausalLM", false, false},
     {"qwen2", "Qwen2ForCausalLM", true, false},
     {"qwen3", "Qwen3ForCausalLM", false, true},
 };
 
-static const arch *find_arch(const char *type) {
+const ckpt_arch *ckpt_arch_find(const char *type) {
   for (size_t i = 0; i < sizeof archs / sizeof *archs; i++)
     if (strcmp(archs[i].type, type) == 0) return &archs[i];
   return NULL;
-}
-
-// A float's shortest decimal, so that 1e-6f is not written as 9.99999997e-07.
-static double tidy(float v) {
-  char text[32];
-  for (int digits = 1; digits <= 9; digits++) {
-    snprintf(text, sizeof text, "%.*g", digits, (double)v);
-    if (strtof(text, NULL) == v) break;
-  }
-  return strtod(text, NULL);
-}
-
-static void write_ids(agrl_jw *w, const agrl_spec *s) {
-  if (s->start_id >= 0) agrl_jw_ki64(w, "bos_token_id", s->start_id);
-  if (s->end_id >= 0) agrl_jw_ki64(w, "eos_token_id", s->end_id);
-}
-
-void agrl_ckpt_write_config(const agrl_spec *s, agrl_dtype dtype, agrl_buf *out) {
-  const arch *a = find_arch(s->arch);
-  AGRL_ASSERT(a != NULL);  // a checked spec
-  agrl_jw w;
-  agrl_jw_init(&w, out);
-  agrl_jw_obj(&w);
-  agrl_jw_key(&w, "architectures");
-  agrl_jw_arr(&w);
-  agrl_jw_str(&w, a->class_name);
-  agrl_jw_end_arr(&w);
-  agrl_jw_kstr(&w, "model_type", a->type);
-  agrl_jw_ki64(&w, "hidden_size", s->hidden);
-  agrl_jw_ki64(&w, "intermediate_size", s->ffn);
-  agrl_jw_ki64(&w, "num_hidden_layers", s->n_layers);
-  agrl_jw_ki64(&w, "num_attention_heads", s->n_heads);
-  agrl_jw_ki64(&w, "num_key_value_heads", s->n_kv_heads);
-  agrl_jw_ki64(&w, "head_dim", s->head_dim);
-  agrl_jw_ki64(&w, "vocab_size", s->vocab);
-  agrl_jw_ki64(&w, "max_position_embeddings", s->context);
-  agrl_jw_kf64(&w, "rope_theta", tidy(s->rope_theta));
-  agrl_jw_kf64(&w, "rms_norm_eps", tidy(s->norm_eps));
-  agrl_jw_kstr(&w, "hidden_act", "silu");
-  agrl_jw_kbool(&w, "attention_bias", false);  // of llama and qwen3; qwen2's query/key/value biases are implied by its type
-  agrl_jw_kf64(&w, "attention_dropout", 0);
-  if (strcmp(a->type, "llama") == 0) agrl_jw_kbool(&w, "mlp_bias", false);
-  else agrl_jw_kbool(&w, "use_sliding_window", false);
-  agrl_jw_kbool(&w, "tie_word_embeddings", s->tied);
-  agrl_jw_kf64(&w, "initializer_range", 0.02);
-  agrl_jw_kbool(&w, "use_cache", true);
-  write_ids(&w, s);
-  agrl_jw_kstr(&w, "torch_dtype", dtype == AGRL_DTYPE_F32 ? "float32" : "bfloat16");
-  agrl_jw_end_obj(&w);
-  agrl_buf_addc(out, '\n');
-}
-
-void ckpt_generation_config_write(const agrl_spec *s, agrl_buf *out) {
-  agrl_jw w;
-  agrl_jw_init(&w, out);
-  agrl_jw_obj(&w);
-  write_ids(&w, s);
-  agrl_jw_kbool(&w, "do_sample", true);
-  agrl_jw_end_obj(&w);
-  agrl_buf_addc(out, '\n');
-}
-
-// Tells AutoTokenizer to take tokenizer.json as it is.
-void ckpt_tokenizer_config_write(const agrl_spec *s, agrl_buf *out) {
-  agrl_jw w;
-  agrl_jw_init(&w, out);
-  agrl_jw_obj(&w);
-  agrl_jw_kstr(&w, "tokenizer_class", "PreTrainedTokenizerFast");
-  agrl_jw_ki64(&w, "model_max_length", s->context);
-  agrl_jw_end_obj(&w);
-  agrl_buf_addc(out, '\n');
 }
 
 typedef struct reader {
@@ -108,13 +31,15 @@ static void fail(reader *r, agrl_rc rc, const char *key, const char *what) {
   if (r->rc == AGRL_OK) r->rc = agrl_fail(r->err, rc, "%s: %s %s", r->path, key, what);
 }
 
-static const agrl_json *value(const reader *r, const char *key) {  // NULL when absent or null
-  const agrl_json *j = agrl_json_get(r->root, key);
+static const agrl_json *value_in(const agrl_json *from, const char *key) {  // NULL when absent or null
+  const agrl_json *j = agrl_json_get(from, key);
   return j == NULL || agrl_json_typeof(j) == AGRL_JSON_NULL ? NULL : j;
 }
 
-static int32_t read_int(reader *r, const char *key, bool required, int32_t def) {
-  const agrl_json *j = value(r, key);
+static const agrl_json *value(const reader *r, const char *key) { return value_in(r->root, key); }
+
+static int32_t read_int_in(reader *r, const agrl_json *from, const char *key, bool required, int32_t def) {
+  const agrl_json *j = value_in(from, key);
   int64_t v = def;
   if (j == NULL && required) fail(r, AGRL_EPARSE, key, "is missing");
   if (j != NULL && (!agrl_json_i64(j, &v) || v < -1 || v > INT32_MAX)) {
@@ -124,11 +49,15 @@ static int32_t read_int(reader *r, const char *key, bool required, int32_t def) 
   return (int32_t)v;
 }
 
-static float read_float(reader *r, const agrl_json *from, const char *key, double def) {
-  const agrl_json *j = agrl_json_get(from, key);
-  if (j == NULL || agrl_json_typeof(j) == AGRL_JSON_NULL) return (float)def;
+static int32_t read_int(reader *r, const char *key, bool required, int32_t def) {
+  return read_int_in(r, r->root, key, required, def);
+}
+
+static float read_float(reader *r, const agrl_json *from, const char *key, bool required, double def) {
+  const agrl_json *j = value_in(from, key);
   double v = def;
-  if (!agrl_json_f64(j, &v)) fail(r, AGRL_EPARSE, key, "is not a number");
+  if (j == NULL && required) fail(r, AGRL_EPARSE, key, "is missing");
+  if (j != NULL && !agrl_json_f64(j, &v)) fail(r, AGRL_EPARSE, key, "is not a number");
   return (float)v;
 }
 
@@ -139,18 +68,6 @@ static bool read_bool(reader *r, const char *key, bool def) {
   return v;
 }
 
-// A token id, or the first of a list of them.
-static int32_t read_id(reader *r, const char *key) {
-  const agrl_json *j = value(r, key);
-  if (j != NULL && agrl_json_typeof(j) == AGRL_JSON_ARRAY) {
-    int64_t v;
-    if (agrl_json_i64(agrl_json_at(j, 0), &v) && v >= 0 && v <= INT32_MAX) return (int32_t)v;
-    fail(r, AGRL_EPARSE, key, "is a list without a token id");
-    return -1;
-  }
-  return read_int(r, key, false, -1);
-}
-
 static void refuse_true(reader *r, const char *key) {
   if (read_bool(r, key, false)) fail(r, AGRL_EUNSUPPORTED, key, "is not supported");
 }
@@ -159,34 +76,84 @@ static void refuse_present(reader *r, const char *key) {
   if (value(r, key) != NULL) fail(r, AGRL_EUNSUPPORTED, key, "is not supported");
 }
 
-// rope_theta stands alone, or in rope_parameters with rope_type "default" (newer writers).
-static float read_rope(reader *r) {
-  refuse_present(r, "rope_scaling");
-  const agrl_json *p = value(r, "rope_parameters");
-  const char *type = "default";
-  if (p == NULL) return read_float(r, r->root, "rope_theta", 10000);
-  agrl_json_str(agrl_json_get(p, "rope_type"), &type, NULL);
-  if (strcmp(type, "default") != 0) fail(r, AGRL_EUNSUPPORTED, "rope_parameters.rope_type", "other than default is not supported");
-  return read_float(r, p, "rope_theta", 10000);
+static void refuse_partial_rotary(reader *r, const agrl_json *from) {
+  if (read_float(r, from, "partial_rotary_factor", false, 1) != 1.0f)
+    fail(r, AGRL_EUNSUPPORTED, "partial_rotary_factor", "other than 1 is not supported");
 }
 
-static void refuse_unsupported(reader *r) {
-  const char *act = "silu";
-  agrl_json_str(value(r, "hidden_act"), &act, NULL);
-  if (strcmp(act, "silu") != 0) fail(r, AGRL_EUNSUPPORTED, "hidden_act", "other than silu is not supported");
-  refuse_true(r, "attention_bias");
-  refuse_true(r, "mlp_bias");
-  refuse_true(r, "use_sliding_window");
-  refuse_present(r, "quantization_config");
+// rope_theta stands beside rope_scaling, or with it in rope_parameters (newer writers); the kind is rope_type or type.
+static void read_rope(reader *r, agrl_spec *s) {
+  const agrl_json *old = value(r, "rope_scaling"), *p = value(r, "rope_parameters");
+  const char *name = old != NULL ? "rope_scaling" : "rope_parameters", *type = "default";
+  if (old != NULL && p != NULL) fail(r, AGRL_EUNSUPPORTED, "rope_scaling", "beside rope_parameters is not supported");
+  if (old != NULL) p = old;
+  s->rope_theta = read_float(r, value_in(p, "rope_theta") != NULL ? p : r->root, "rope_theta", false, 10000);
+  refuse_partial_rotary(r, r->root);
+  if (p == NULL) return;
+  refuse_partial_rotary(r, p);
+  const agrl_json *kind = value_in(p, "rope_type") != NULL ? value_in(p, "rope_type") : value_in(p, "type");
+  if (agrl_json_typeof(p) != AGRL_JSON_OBJECT || (kind != NULL && !agrl_json_str(kind, &type, NULL))) {
+    fail(r, AGRL_EPARSE, name, "is not an object with a rope_type");
+  } else if (strcmp(type, "llama3") == 0) {
+    s->rope.factor = read_float(r, p, "factor", true, 1);
+    s->rope.low_freq_factor = read_float(r, p, "low_freq_factor", true, 1);
+    s->rope.high_freq_factor = read_float(r, p, "high_freq_factor", true, 4);
+    s->rope.original_context = read_int_in(r, p, "original_max_position_embeddings", true, 1);
+    if (s->rope.factor == 0.0f) fail(r, AGRL_EINVAL, name, "factor must be at least 1");
+  } else if (strcmp(type, "default") != 0 && r->rc == AGRL_OK) {
+    r->rc = agrl_fail(r->err, AGRL_EUNSUPPORTED, "%s: %s type %.40s is not supported", r->path, name, type);
+  }
+}
+
+// A window that no position of the model's context can leave changes nothing.
+static void refuse_sliding(reader *r, const agrl_spec *s) {
+  const bool on = read_bool(r, "use_sliding_window", false);
+  const int32_t from = read_int(r, "max_window_layers", false, 28), window = read_int(r, "sliding_window", false, 4096);
+  if (on && from < s->n_layers && window < s->context)
+    fail(r, AGRL_EUNSUPPORTED, "use_sliding_window", "is not supported (sliding_window is shorter than max_position_embeddings)");
   const agrl_json *types = value(r, "layer_types");
   for (size_t i = 0; i < agrl_json_len(types); i++) {
-    const char *s = "";
-    if (!agrl_json_str(agrl_json_at(types, i), &s, NULL) || strcmp(s, "full_attention") != 0)
+    const char *type = "";
+    if (!agrl_json_str(agrl_json_at(types, i), &type, NULL) || strcmp(type, "full_attention") != 0)
       fail(r, AGRL_EUNSUPPORTED, "layer_types", "other than full_attention are not supported");
   }
 }
 
-static void read_shape(reader *r, const arch *a, agrl_spec *s) {
+static void refuse_unsupported(reader *r, const agrl_spec *s) {
+  const char *act = "silu";
+  const agrl_json *j = value(r, "hidden_act");
+  if (j != NULL && (!agrl_json_str(j, &act, NULL) || strcmp(act, "silu") != 0))
+    fail(r, AGRL_EUNSUPPORTED, "hidden_act", "other than silu is not supported");
+  refuse_true(r, "attention_bias");
+  refuse_true(r, "mlp_bias");
+  refuse_true(r, "rope_interleaved");
+  refuse_present(r, "quantization_config");
+  refuse_sliding(r, s);
+}
+
+// One id or a list; the first is the end token, the others stop a rollout too.
+agrl_rc ckpt_read_ends(const agrl_json *j, const char *path, agrl_spec *s, agrl_error *err) {
+  const bool list = j != NULL && agrl_json_typeof(j) == AGRL_JSON_ARRAY;
+  const size_t n = list ? agrl_json_len(j) : 1;
+  s->end_id = -1;
+  s->n_stops = 0;
+  for (size_t i = 0; i < n; i++) {
+    int64_t v;
+    if (!agrl_json_i64(list ? agrl_json_at(j, i) : j, &v) || v < 0 || v > INT32_MAX)
+      return agrl_fail(err, AGRL_EPARSE, "%s: eos_token_id is neither a token id nor a list of them", path);
+    if (agrl_spec_stops(s, (int32_t)v)) continue;
+    if (s->end_id < 0) {
+      s->end_id = (int32_t)v;
+    } else if (s->n_stops < AGRL_SPEC_MAX_STOPS) {
+      s->stop_ids[s->n_stops++] = (int32_t)v;
+    } else {
+      return agrl_fail(err, AGRL_ELIMIT, "%s: eos_token_id has more than %d ids", path, AGRL_SPEC_MAX_STOPS + 1);
+    }
+  }
+  return AGRL_OK;
+}
+
+static void read_shape(reader *r, const ckpt_arch *a, agrl_spec *s) {
   snprintf(s->arch, sizeof s->arch, "%s", a->type);
   s->qkv_bias = a->qkv_bias;
   s->qk_norm = a->qk_norm;
@@ -195,15 +162,19 @@ static void read_shape(reader *r, const arch *a, agrl_spec *s) {
   s->n_layers = read_int(r, "num_hidden_layers", true, 0);
   s->n_heads = read_int(r, "num_attention_heads", true, 0);
   s->n_kv_heads = read_int(r, "num_key_value_heads", false, s->n_heads);
+  if (strcmp(a->type, "llama") != 0 && agrl_json_get(r->root, "num_key_value_heads") == NULL)
+    fail(r, AGRL_EPARSE, "num_key_value_heads", "is missing");
   s->vocab = read_int(r, "vocab_size", true, 0);
   s->context = read_int(r, "max_position_embeddings", true, 0);
   const int32_t def = strcmp(a->type, "qwen3") == 0 ? 128 : s->n_heads > 0 ? s->hidden / s->n_heads : 0;
   s->head_dim = read_int(r, "head_dim", false, def);
-  s->norm_eps = read_float(r, r->root, "rms_norm_eps", 1e-6);
-  s->rope_theta = read_rope(r);
+  s->norm_eps = read_float(r, r->root, "rms_norm_eps", false, 1e-6);
+  read_rope(r, s);
   s->tied = read_bool(r, "tie_word_embeddings", false);
-  s->start_id = read_id(r, "bos_token_id");
-  s->end_id = read_id(r, "eos_token_id");
+  s->start_id = read_int(r, "bos_token_id", false, -1);
+  s->end_id = -1;
+  const agrl_json *ends = value(r, "eos_token_id");
+  if (ends != NULL && r->rc == AGRL_OK) r->rc = ckpt_read_ends(ends, r->path, s, r->err);
 }
 
 agrl_rc agrl_ckpt_parse_config(const char *text, size_t len, const char *path, agrl_spec *out, agrl_error *err) {
@@ -215,11 +186,11 @@ agrl_rc agrl_ckpt_parse_config(const char *text, size_t len, const char *path, a
   *out = (agrl_spec){0};
   if (!agrl_json_str(value(&r, "model_type"), &type, NULL)) {
     fail(&r, AGRL_EPARSE, "model_type", "is missing");
-  } else if (find_arch(type) == NULL) {
+  } else if (ckpt_arch_find(type) == NULL) {
     r.rc = agrl_fail(err, AGRL_EUNSUPPORTED, "%s: model_type %.60s is not one of llama, qwen2, qwen3", path, type);
   } else {
-    read_shape(&r, find_arch(type), out);
-    refuse_unsupported(&r);
+    read_shape(&r, ckpt_arch_find(type), out);
+    refuse_unsupported(&r, out);
     if (r.rc == AGRL_OK && (r.rc = agrl_spec_check(out, err)) != AGRL_OK) agrl_fail_in(err, "%s", path);
   }
   agrl_json_free(root);

@@ -14,8 +14,7 @@
 #include "common/ckpt/safetensors.h"
 
 enum { OWN_FILES = 5 };
-static const char *const own_names[OWN_FILES] = {CKPT_CONFIG, "generation_config.json", CKPT_MODEL, "tokenizer.json",
-                                                 "tokenizer_config.json"};
+static const char *const own_names[] = {CKPT_CONFIG, CKPT_GENERATION, CKPT_MODEL, CKPT_INDEX, CKPT_TOKENIZER, CKPT_MANIFEST};
 
 typedef struct writer {
   const char *dir;      // DIR.tmp
@@ -47,18 +46,19 @@ static agrl_rc write_model(writer *w, const agrl_layout *l, const float *block, 
 }
 
 static agrl_rc write_own(writer *w, const agrl_layout *l, const float *block, agrl_dtype dtype, const char *tokenizer,
-                         size_t tokenizer_len) {
+                         size_t tokenizer_len, bool tokenizer_config) {
   agrl_buf b = {0};
   agrl_ckpt_write_config(&l->spec, dtype, &b);
   agrl_rc rc = write_buf(w, CKPT_CONFIG, &b);
   ckpt_generation_config_write(&l->spec, &b);
-  if (rc == AGRL_OK) rc = write_buf(w, "generation_config.json", &b);
+  if (rc == AGRL_OK) rc = write_buf(w, CKPT_GENERATION, &b);
   if (rc == AGRL_OK) rc = write_model(w, l, block, dtype);
   if (rc == AGRL_OK && tokenizer_len > 0) {
-    rc = write_file(w, "tokenizer.json", tokenizer, tokenizer_len);
-    agrl_buf_clear(&b);
-    ckpt_tokenizer_config_write(&l->spec, &b);
-    if (rc == AGRL_OK) rc = write_buf(w, "tokenizer_config.json", &b);
+    rc = write_file(w, CKPT_TOKENIZER, tokenizer, tokenizer_len);
+    if (rc == AGRL_OK && tokenizer_config) {
+      ckpt_tokenizer_config_write(&l->spec, tokenizer, tokenizer_len, &b);
+      rc = write_buf(w, CKPT_TOKENIZER_CONFIG, &b);
+    }
   }
   agrl_buf_release(&b);
   return rc;
@@ -66,13 +66,19 @@ static agrl_rc write_own(writer *w, const agrl_layout *l, const float *block, ag
 
 static agrl_rc check_extra(const agrl_ckpt_extra *extra, size_t n, agrl_error *err) {
   for (size_t i = 0; i < n; i++) {
-    bool taken = strcmp(extra[i].name, CKPT_MANIFEST) == 0;
-    for (size_t j = 0; j < OWN_FILES; j++) taken |= strcmp(extra[i].name, own_names[j]) == 0;
+    bool taken = false;
+    for (size_t j = 0; j < sizeof own_names / sizeof *own_names; j++) taken |= strcmp(extra[i].name, own_names[j]) == 0;
     for (size_t j = 0; j < i; j++) taken |= strcmp(extra[i].name, extra[j].name) == 0;
     if (taken || !ckpt_name_ok(extra[i].name))
       return agrl_fail(err, AGRL_EINVAL, "checkpoint: '%.100s' cannot name an extra file", extra[i].name);
   }
   return AGRL_OK;
+}
+
+static bool has_extra(const agrl_ckpt_extra *extra, size_t n, const char *name) {
+  for (size_t i = 0; i < n; i++)
+    if (strcmp(extra[i].name, name) == 0) return true;
+  return false;
 }
 
 static agrl_rc swap_in(const char *tmp, const char *dir, agrl_error *err) {
@@ -102,7 +108,8 @@ agrl_rc agrl_ckpt_save(const char *dir, const agrl_layout *l, const float *block
   writer w = {tmp, agrl_xcalloc(OWN_FILES + n_extra, sizeof *w.names), 0, err};
   rc = agrl_file_remove_tree(tmp, err);
   if (rc == AGRL_OK) rc = agrl_file_mkdirs(tmp, err);
-  if (rc == AGRL_OK) rc = write_own(&w, l, block, dtype, tokenizer_json, tokenizer_len);
+  const bool tokenizer_config = !has_extra(extra, n_extra, CKPT_TOKENIZER_CONFIG);
+  if (rc == AGRL_OK) rc = write_own(&w, l, block, dtype, tokenizer_json, tokenizer_len, tokenizer_config);
   for (size_t i = 0; rc == AGRL_OK && i < n_extra; i++) rc = write_file(&w, extra[i].name, extra[i].data, extra[i].len);
   if (rc == AGRL_OK) rc = ckpt_manifest_write(tmp, w.names, w.n, version, err);
   if (rc == AGRL_OK) rc = agrl_file_sync_dir(tmp, err);

@@ -74,7 +74,7 @@ agrl_rc agrl_decoder_new(const agrl_layout *l, agrl_pool *pool, size_t max_batch
   }
   c = (agrl_carver){.base = d->block};
   carve_all(d, &c);
-  agrl_rope_table(d->rope, max_prompt + max_new, d->D, s->rope_theta);
+  agrl_rope_table(d->rope, max_prompt + max_new, d->D, s->rope_theta, &s->rope);
   *out = d;
   return AGRL_OK;
 }

@@ -37,6 +37,33 @@ static agrl_rc check_arch(const agrl_spec *s, agrl_error *err) {
   return agrl_fail(err, AGRL_EUNSUPPORTED, "model: architecture '%.31s' is not one of llama, qwen2, qwen3", s->arch);
 }
 
+static agrl_rc check_stops(const agrl_spec *s, agrl_error *err) {
+  if (s->n_stops < 0 || s->n_stops > AGRL_SPEC_MAX_STOPS)
+    return agrl_fail(err, AGRL_EINVAL, "model: %d stop tokens besides the end token, at most %d", s->n_stops, AGRL_SPEC_MAX_STOPS);
+  for (int32_t i = 0; i < s->n_stops; i++) {
+    const int32_t id = s->stop_ids[i];
+    bool twice = id == s->end_id;
+    for (int32_t j = 0; j < i; j++) twice |= id == s->stop_ids[j];
+    if (id < 0 || id >= s->vocab || twice)
+      return agrl_fail(err, AGRL_EINVAL, "model: stop token %d %s", id, twice ? "is given twice" : "is outside of the vocabulary");
+  }
+  return AGRL_OK;
+}
+
+static agrl_rc check_rope(const agrl_spec *s, agrl_error *err) {
+  const agrl_rope_scaling *r = &s->rope;
+  if (!(s->rope_theta > 0 && isfinite(s->rope_theta)))
+    return agrl_fail(err, AGRL_EINVAL, "model: rope_theta is %g, must be positive", (double)s->rope_theta);
+  if (r->factor == 0.0f) return AGRL_OK;
+  if (!(r->factor >= 1 && isfinite(r->factor) && r->low_freq_factor > 0 && r->high_freq_factor > r->low_freq_factor &&
+        isfinite(r->high_freq_factor) && r->original_context > 0))
+    return agrl_fail(err, AGRL_EINVAL,
+                     "model: rope scaling factor %g, low_freq_factor %g, high_freq_factor %g, original_max_position_embeddings %d: must "
+                     "be factor >= 1, 0 < low < high, positions > 0",
+                     (double)r->factor, (double)r->low_freq_factor, (double)r->high_freq_factor, r->original_context);
+  return AGRL_OK;
+}
+
 agrl_rc agrl_spec_check(const agrl_spec *s, agrl_error *err) {
   if (memchr(s->arch, 0, sizeof s->arch) == NULL) return agrl_fail(err, AGRL_EINVAL, "model: architecture name is too long");
   const range ranges[] = {
@@ -53,11 +80,19 @@ agrl_rc agrl_spec_check(const agrl_spec *s, agrl_error *err) {
   if (s->n_heads % s->n_kv_heads != 0)
     return agrl_fail(err, AGRL_EINVAL, "model: heads (%d) must be a multiple of kv_heads (%d)", s->n_heads, s->n_kv_heads);
   if (s->head_dim % 2 != 0) return agrl_fail(err, AGRL_EINVAL, "model: head_dim (%d) must be even", s->head_dim);
-  if (!(s->rope_theta > 0 && isfinite(s->rope_theta)))
-    return agrl_fail(err, AGRL_EINVAL, "model: rope_theta is %g, must be positive", (double)s->rope_theta);
   if (!(s->norm_eps >= 0 && s->norm_eps < 1))
     return agrl_fail(err, AGRL_EINVAL, "model: norm_eps is %g, must be 0 to 1", (double)s->norm_eps);
-  return check_arch(s, err);
+  agrl_rc rc = check_rope(s, err);
+  if (rc == AGRL_OK) rc = check_stops(s, err);
+  return rc == AGRL_OK ? check_arch(s, err) : rc;
+}
+
+bool agrl_spec_stops(const agrl_spec *s, int32_t id) {
+  if (id < 0) return false;
+  if (id == s->end_id) return true;
+  for (int32_t i = 0; i < s->n_stops; i++)
+    if (id == s->stop_ids[i]) return true;
+  return false;
 }
 
 static int add_tensor(agrl_layout *l, size_t rows, size_t cols, const char *fmt, ...) __attribute__((format(printf, 4, 5)));

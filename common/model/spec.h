@@ -9,13 +9,18 @@
 #include <stdint.h>
 
 #include "common/base/err.h"
+#include "common/tensor/tensor.h"
+
+enum { AGRL_SPEC_MAX_STOPS = 8 };
 
 typedef struct agrl_spec {
   char arch[32];  // "llama", "qwen2", "qwen3"
   int32_t n_layers, hidden, ffn, n_heads, n_kv_heads, head_dim, vocab, context;
   float rope_theta, norm_eps;
+  agrl_rope_scaling rope;  // factor 0: none
   bool qkv_bias, qk_norm, tied;
-  int32_t start_id, end_id;  // sequence start and end tokens; -1: none
+  int32_t start_id, end_id;  // the token put before every sequence, the token that ends a completion; -1: none
+  int32_t n_stops, stop_ids[AGRL_SPEC_MAX_STOPS];  // more tokens that stop a rollout; none twice, none is end_id
 } agrl_spec;
 
 typedef struct agrl_tensor_desc {
@@ -39,6 +44,7 @@ typedef struct agrl_layout {
 } agrl_layout;
 
 agrl_rc agrl_spec_check(const agrl_spec *s, agrl_error *err);  // sizes positive, divisible, within limits
+bool agrl_spec_stops(const agrl_spec *s, int32_t id);         // a rollout is over with this token
 agrl_rc agrl_layout_new(const agrl_spec *s, agrl_layout **out, agrl_error *err);
 void agrl_layout_free(agrl_layout *l);
 int agrl_layout_find(const agrl_layout *l, const char *name);  // index or -1

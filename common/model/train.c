@@ -123,7 +123,7 @@ agrl_rc agrl_trainer_new(const agrl_layout *l, agrl_pool *pool, size_t max_token
   }
   c = (agrl_carver){.base = t->block};
   carve_all(t, &c);
-  agrl_rope_table(t->rope, (size_t)s->context, t->D, s->rope_theta);
+  agrl_rope_table(t->rope, (size_t)s->context, t->D, s->rope_theta, &s->rope);
   *out = t;
   return AGRL_OK;
 }

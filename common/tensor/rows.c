@@ -45,11 +45,19 @@ void agrl_rmsnorm_bwd(agrl_pool *pool, float *dx, float *dw, const float *dy, co
   agrl_parallel_range(pool, D, 64, rows_min(M) < 64 ? 64 : rows_min(M), norm_dw_range, &j);
 }
 
-void agrl_rope_table(float *cos_sin, size_t context, size_t head_dim, double theta) {
+static double rope_frequency(double frequency, const agrl_rope_scaling *s) {
+  if (s == NULL || s->factor == 0.0f) return frequency;
+  const double turns = (double)s->original_context * frequency / (2.0 * M_PI), low = (double)s->low_freq_factor;
+  double keep = (turns - low) / ((double)s->high_freq_factor - low);
+  keep = keep < 0.0 ? 0.0 : keep > 1.0 ? 1.0 : keep;
+  return frequency * (keep + (1.0 - keep) / (double)s->factor);
+}
+
+void agrl_rope_table(float *cos_sin, size_t context, size_t head_dim, double theta, const agrl_rope_scaling *scaling) {
   size_t half = head_dim / 2;
   for (size_t p = 0; p < context; p++) {
     for (size_t i = 0; i < half; i++) {
-      double angle = (double)p * pow(theta, -2.0 * (double)i / (double)head_dim);
+      double angle = (double)p * rope_frequency(pow(theta, -2.0 * (double)i / (double)head_dim), scaling);
       cos_sin[p * head_dim + i] = (float)cos(angle);
       cos_sin[p * head_dim + half + i] = (float)sin(angle);
     }

@@ -85,7 +85,13 @@ void agrl_rmsnorm_bwd(agrl_pool *pool, float *dx, float *dw, const float *dy, co
 
 // Rotary embedding in place on x(M, n_heads, head_dim), Hugging Face "rotate half" convention; pos(M). dir +1 forward,
 // -1 backward. cos_sin: table (context, head_dim) of [cos(0..d/2), sin(0..d/2)] per position, built by agrl_rope_table.
-void agrl_rope_table(float *cos_sin, size_t context, size_t head_dim, double theta);
+// scaling (NULL or factor 0: none) is Llama 3's: with wavelength w = 2 pi / frequency, frequencies of w > original / low are
+// divided by factor, those of w < original / high stay, and between them both are mixed linearly in original / w.
+typedef struct agrl_rope_scaling {
+  float factor, low_freq_factor, high_freq_factor;
+  int32_t original_context;  // positions the unscaled model was trained on
+} agrl_rope_scaling;
+void agrl_rope_table(float *cos_sin, size_t context, size_t head_dim, double theta, const agrl_rope_scaling *scaling);
 void agrl_rope(agrl_pool *pool, float *x, const int32_t *pos, const float *cos_sin, size_t M, size_t n_heads,
                size_t head_dim, int dir);
 

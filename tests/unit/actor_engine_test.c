@@ -137,6 +137,39 @@ static void rollouts_do_not_depend_on_their_batch(void **state) {
   agrl_layout_free(l);
 }
 
+// Every stop token of the model ends a rollout, not only its end token; with the same draws nothing else changes.
+static void any_stop_token_ends_a_rollout(void **state) {
+  agrl_layout *l = tiny();
+  agrl_weights *w = random_weights(l, 3, 1);
+  static log_of before, after;
+  memset(&before, 0, sizeof before);
+  memset(&after, 0, sizeof after);
+  for (int pass = 0; pass < 2; pass++) {
+    if (pass == 1) {
+      l->spec.n_stops = 2;
+      l->spec.stop_ids[0] = before.r[0][0].tokens[2];
+      l->spec.stop_ids[1] = 63;
+    }
+    actor_engine *e = engine(l, NULL, 4, pass == 0 ? &before : &after);
+    actor_engine_set_weights(e, w);
+    actor_job job = job_of(0);
+    assert_int_equal(actor_engine_submit(e, &job, NULL), AGRL_OK);
+    run_all(e);
+    actor_engine_free(e);
+  }
+  for (size_t m = 0; m < MEMBERS; m++) {
+    const seen *b = &before.r[0][m], *a = &after.r[0][m];
+    size_t n = 0;
+    while (n < b->n && !agrl_spec_stops(&l->spec, b->tokens[n])) n++;
+    assert_int_equal(a->n, n < b->n ? n + 1 : b->n);
+    assert_int_equal(a->stop, n < b->n ? AGRL_STOP_EOS : AGRL_STOP_LENGTH);
+    assert_memory_equal(a->tokens, b->tokens, a->n * sizeof *a->tokens);
+  }
+  assert_true(before.r[0][0].n > 3 && after.r[0][0].n <= 3);
+  agrl_weights_unref(w);
+  agrl_layout_free(l);
+}
+
 static void swap_in_flight_marks_tokens(void **state) {
   agrl_layout *l = tiny();
   agrl_weights *a = random_weights(l, 3, AGRL_VERSION(1, 1)), *b = random_weights(l, 4, AGRL_VERSION(1, 2));
@@ -302,6 +335,7 @@ int main(void) {
   if (agrl_tensor_init(&err)) return 70;
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(rollouts_do_not_depend_on_their_batch),
+      cmocka_unit_test(any_stop_token_ends_a_rollout),
       cmocka_unit_test(swap_in_flight_marks_tokens),
       cmocka_unit_test(limits_and_leftovers),
       cmocka_unit_test(warm_steps_do_not_allocate),

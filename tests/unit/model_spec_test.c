@@ -78,6 +78,15 @@ static void bad_shapes_are_named(void **state) {
   REFUSED(s.head_dim = 7, AGRL_EINVAL, "head_dim");
   REFUSED(s.vocab = -5, AGRL_EINVAL, "vocab");
   REFUSED(s.end_id = 100, AGRL_EINVAL, "end token");
+  REFUSED(s.n_stops = AGRL_SPEC_MAX_STOPS + 1, AGRL_EINVAL, "stop tokens");
+  REFUSED((s.n_stops = 1, s.stop_ids[0] = 100), AGRL_EINVAL, "stop token 100 is outside");
+  REFUSED((s.n_stops = 1, s.stop_ids[0] = -1), AGRL_EINVAL, "stop token -1 is outside");
+  REFUSED((s.n_stops = 2, s.stop_ids[0] = s.stop_ids[1] = 9), AGRL_EINVAL, "stop token 9 is given twice");
+  REFUSED((s.n_stops = 1, s.end_id = s.stop_ids[0] = 9), AGRL_EINVAL, "stop token 9 is given twice");
+  REFUSED((s.rope = (agrl_rope_scaling){0.5f, 1, 4, 8}), AGRL_EINVAL, "factor 0.5");
+  REFUSED((s.rope = (agrl_rope_scaling){8, 4, 4, 8}), AGRL_EINVAL, "high_freq_factor 4");
+  REFUSED((s.rope = (agrl_rope_scaling){8, NAN, 4, 8}), AGRL_EINVAL, "low_freq_factor");
+  REFUSED((s.rope = (agrl_rope_scaling){8, 1, 4, 0}), AGRL_EINVAL, "original_max_position_embeddings 0");
   REFUSED(s.rope_theta = NAN, AGRL_EINVAL, "rope_theta");
   REFUSED(s.norm_eps = -1, AGRL_EINVAL, "norm_eps");
   REFUSED(s.qkv_bias = true, AGRL_EUNSUPPORTED, "biases");

@@ -94,7 +94,7 @@ static void rope(void **state) {
     size_t D = dims[k], n = M * H * D;
     float *table = agrl_xcalloc(CONTEXT * D, 4), *x0 = tc_floats(n, 7, 1), *x = agrl_xcalloc(n, 4);
     double *want = agrl_xcalloc(n, 8), *back = tc_doubles(x0, n);
-    agrl_rope_table(table, CONTEXT, D, 10000.0);
+    agrl_rope_table(table, CONTEXT, D, 10000.0, NULL);
     for (size_t r = 0; r < M * H; r++)
       for (size_t i = 0; i < D / 2; i++) {
         double angle = pos[r / H] * pow(10000.0, -2.0 * (double)i / (double)D), a = (double)x0[r * D + i],
@@ -111,6 +111,36 @@ static void rope(void **state) {
     }
     free(table), free(x0), free(x), free(want), free(back);
   }
+}
+
+// Llama 3's scaling in the form it was published in: three cases by wavelength.
+static void rope_scaled(void **state) {
+  enum { D = 16, CONTEXT = 50 };
+  const agrl_rope_scaling s = {8, 1, 4, 128}, off = {0};
+  float table[CONTEXT * D], plain[CONTEXT * D];
+  int seen[3] = {0};
+  agrl_rope_table(table, CONTEXT, D, 10000.0, &s);
+  for (size_t i = 0; i < D / 2; i++) {
+    double f = pow(10000.0, -(double)i / (D / 2)), w = 2 * acos(-1.0) / f;
+    if (w > 128.0 / 1) {
+      seen[0]++;
+      f /= 8;
+    } else if (w >= 128.0 / 4) {
+      seen[1]++;
+      double smooth = (128.0 / w - 1) / (4 - 1);
+      f = (1 - smooth) * f / 8 + smooth * f;
+    } else {
+      seen[2]++;
+    }
+    for (size_t p = 0; p < CONTEXT; p++) {
+      assert_true(fabs((double)table[p * D + i] - cos((double)p * f)) < 1e-6);
+      assert_true(fabs((double)table[p * D + D / 2 + i] - sin((double)p * f)) < 1e-6);
+    }
+  }
+  assert_true(seen[0] > 0 && seen[1] > 0 && seen[2] > 0);
+  agrl_rope_table(plain, CONTEXT, D, 10000.0, NULL);
+  agrl_rope_table(table, CONTEXT, D, 10000.0, &off);
+  assert_memory_equal(table, plain, sizeof plain);
 }
 
 static double lse_at(const double *x, size_t V) {
@@ -170,7 +200,7 @@ static void two_threads(void **state) {
   float *x = tc_floats(N, 9, 1), *u = tc_floats(N, 10, 1), *w = tc_floats(D, 11, 1), *dlogp = tc_floats(M, 12, 1);
   int32_t target[M], pos[M];
   float *table = agrl_xcalloc(64 * 192, 4), *out[2];
-  agrl_rope_table(table, 64, 192, 1e4);
+  agrl_rope_table(table, 64, 192, 1e4, NULL);
   for (int i = 0; i < M; i++) target[i] = i % D, pos[i] = i % 64;
   FOR_EACH_CPU(cpu) {
     for (int t = 0; t < 2; t++) {
@@ -198,7 +228,7 @@ int main(void) {
   agrl_error err;
   if (agrl_tensor_init(&err) != AGRL_OK) return agrl_rc_exit(err.code);
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(rmsnorm), cmocka_unit_test(swiglu),      cmocka_unit_test(rope),
+      cmocka_unit_test(rmsnorm), cmocka_unit_test(swiglu),      cmocka_unit_test(rope), cmocka_unit_test(rope_scaled),
       cmocka_unit_test(log_softmax), cmocka_unit_test(two_threads),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
