@@ -80,7 +80,7 @@ static void bad_shapes_are_named(void **state) {
   REFUSED(s.end_id = 100, AGRL_EINVAL, "end token");
   REFUSED(s.n_stops = AGRL_SPEC_MAX_STOPS + 1, AGRL_EINVAL, "stop tokens");
   REFUSED((s.n_stops = 1, s.stop_ids[0] = 100), AGRL_EINVAL, "stop token 100 is outside");
-  REFUSED((s.n_stops = 1, s.stop_ids[0] = -1), AGRL_EINVAL, "stop token -1 is outside");
+  REFUSED((s.n_stops = 1, s.stop_ids[0] = -2), AGRL_EINVAL, "stop token -2 is outside");
   REFUSED((s.n_stops = 2, s.stop_ids[0] = s.stop_ids[1] = 9), AGRL_EINVAL, "stop token 9 is given twice");
   REFUSED((s.n_stops = 1, s.end_id = s.stop_ids[0] = 9), AGRL_EINVAL, "stop token 9 is given twice");
   REFUSED((s.rope = (agrl_rope_scaling){0.5f, 1, 4, 8}), AGRL_EINVAL, "factor 0.5");
