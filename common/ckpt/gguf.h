@@ -77,7 +77,8 @@ agrl_gguf_str agrl_gguf_next_str(const uint8_t **at);
 int64_t agrl_gguf_int_at(const agrl_gguf_value *v, size_t i);  // of an array of 32-bit integers
 
 // gguf_model.c: the llama, qwen2 and qwen3 architectures. What the model here cannot compute is refused by its name.
-// start_id is set where the tokenizer puts a start token before a text (tokenizer.ggml.add_bos_token).
+// start_id is set where the tokenizer puts a start token before a text (tokenizer.ggml.add_bos_token); an eot_token_id other
+// than the eos_token_id stops a rollout too.
 agrl_rc agrl_gguf_spec(const agrl_gguf *g, agrl_spec *out, agrl_error *err);
 typedef void (*agrl_gguf_progress)(void *user, size_t done, size_t total);  // tensors; may be NULL
 // A fresh layout and f32 block as of agrl_ckpt_load, every value rounded to bf16, query and key rows in Hugging Face's order.

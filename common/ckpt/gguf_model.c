@@ -3,6 +3,7 @@
 // could change what the model computes, so it is refused by name. Two of the file's habits are undone: other tensor names,
 // and, for llama, the order of query and key rows.
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,10 +77,33 @@ static void refuse_unknown(reader *r) {
   }
 }
 
-// Llama 3 keeps its rope scaling as a tensor of factors, rope_freqs.weight: one for each frequency.
-static void read_rope_factors(reader *r) {
-  if (agrl_gguf_find(r->g, "rope_freqs.weight") != NULL && r->rc == AGRL_OK)
-    r->rc = agrl_fail(r->err, AGRL_EUNSUPPORTED, "%s: tensor rope_freqs.weight (rope scaling of Llama 3) is not supported", r->g->name);
+#define ROPE_FACTORS "rope_freqs.weight"
+
+// Llama 3 keeps its rope scaling as a tensor: what each frequency is divided by. The parameters behind it are not in the file,
+// so those of the published models are tried, with the tensor's last element, the lowest frequency's, as the factor; every
+// element must then be what the rule says.
+static void read_rope_factors(reader *r, agrl_spec *s) {
+  const agrl_gguf_tensor *t = agrl_gguf_find(r->g, ROPE_FACTORS);
+  if (t == NULL || r->rc != AGRL_OK) return;
+  const size_t half = (size_t)s->head_dim / 2;
+  if (strcmp(r->arch, "llama") != 0 || t->n_dims != 1 || half == 0 || t->elements != half || t->type->block != 1) {
+    r->rc = agrl_fail(r->err, AGRL_EPARSE, "%s: tensor " ROPE_FACTORS " is not the %zu numbers of a llama head", r->g->name, half);
+    return;
+  }
+  float *divisor = agrl_xreallocarray(NULL, half, sizeof *divisor);
+  agrl_gguf_to_f32(t, divisor);
+  const agrl_rope_scaling rope = {.factor = divisor[half - 1], .low_freq_factor = 1, .high_freq_factor = 4, .original_context = 8192};
+  bool same = rope.factor >= 1;
+  for (size_t i = 0; same && i < half; i++) {
+    const double frequency = pow((double)s->rope_theta, -2.0 * (double)i / (double)s->head_dim);
+    same = fabs((double)divisor[i] * agrl_rope_frequency(frequency, &rope) / frequency - 1.0) < 1e-4;
+  }
+  free(divisor);
+  if (same) s->rope = rope;
+  else
+    r->rc = agrl_fail(r->err, AGRL_EUNSUPPORTED,
+                      "%s: tensor " ROPE_FACTORS " is not Llama 3's rope scaling with low_freq_factor 1, high_freq_factor 4 and 8192 "
+                      "original positions: not supported", r->g->name);
 }
 
 static int32_t token_id(reader *r, const char *key) {
@@ -90,6 +114,11 @@ static int32_t token_id(reader *r, const char *key) {
   return r->rc == AGRL_OK ? (int32_t)id : -1;
 }
 
+static void add_stop(agrl_spec *s, int32_t id) {
+  if (s->end_id < 0) s->end_id = id;
+  else if (id >= 0 && !agrl_spec_stops(s, id)) s->stop_ids[s->n_stops++] = id;
+}
+
 static void read_tokens(reader *r, agrl_spec *s) {
   agrl_gguf_str pre = {0};
   agrl_gguf_read_str(agrl_gguf_get(r->g, "tokenizer.ggml.pre"), &pre);
@@ -97,6 +126,7 @@ static void read_tokens(reader *r, agrl_spec *s) {
   agrl_gguf_read_bool(agrl_gguf_get(r->g, "tokenizer.ggml.add_bos_token"), &start);
   s->start_id = start ? token_id(r, "tokenizer.ggml.bos_token_id") : -1;
   s->end_id = token_id(r, "tokenizer.ggml.eos_token_id");
+  add_stop(s, token_id(r, "tokenizer.ggml.eot_token_id"));
 }
 
 // The embedding's rows are the vocabulary; a stated vocab_size must agree.
@@ -154,8 +184,8 @@ agrl_rc agrl_gguf_spec(const agrl_gguf *g, agrl_spec *out, agrl_error *err) {
   r.rc = refuse_split(g, err);
   read_scaling(&r);
   refuse_unknown(&r);
-  read_rope_factors(&r);
   read_shape(&r, out);
+  read_rope_factors(&r, out);
   read_tokens(&r, out);
   if (r.rc == AGRL_OK && (r.rc = agrl_spec_check(out, err)) != AGRL_OK) agrl_fail_in(err, "%s", g->name);
   return r.rc;
@@ -239,7 +269,7 @@ static agrl_rc find_tensors(const agrl_gguf *g, const agrl_layout *l, const agrl
     if (!fits) rc = agrl_fail(err, AGRL_EPARSE, "%s: tensor %s is not the %zu x %zu of the metadata", g->name, name, d->rows, d->cols);
   }
   for (size_t i = 0; rc == AGRL_OK && i < g->n_tensors; i++)
-    if (!used[i])
+    if (!used[i] && !(l->spec.rope.factor > 0 && strcmp(g->tensors[i].name, ROPE_FACTORS) == 0))
       rc = agrl_fail(err, AGRL_EUNSUPPORTED, "%s: tensor %s is not part of a %s model of this shape", g->name, g->tensors[i].name, l->spec.arch);
   free(used);
   return rc;

@@ -45,7 +45,7 @@ void agrl_rmsnorm_bwd(agrl_pool *pool, float *dx, float *dw, const float *dy, co
   agrl_parallel_range(pool, D, 64, rows_min(M) < 64 ? 64 : rows_min(M), norm_dw_range, &j);
 }
 
-static double rope_frequency(double frequency, const agrl_rope_scaling *s) {
+double agrl_rope_frequency(double frequency, const agrl_rope_scaling *s) {
   if (s == NULL || s->factor == 0.0f) return frequency;
   const double turns = (double)s->original_context * frequency / (2.0 * M_PI), low = (double)s->low_freq_factor;
   double keep = (turns - low) / ((double)s->high_freq_factor - low);
@@ -57,7 +57,7 @@ void agrl_rope_table(float *cos_sin, size_t context, size_t head_dim, double the
   size_t half = head_dim / 2;
   for (size_t p = 0; p < context; p++) {
     for (size_t i = 0; i < half; i++) {
-      double angle = (double)p * rope_frequency(pow(theta, -2.0 * (double)i / (double)head_dim), scaling);
+      double angle = (double)p * agrl_rope_frequency(pow(theta, -2.0 * (double)i / (double)head_dim), scaling);
       cos_sin[p * head_dim + i] = (float)cos(angle);
       cos_sin[p * head_dim + half + i] = (float)sin(angle);
     }

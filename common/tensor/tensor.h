@@ -91,6 +91,7 @@ typedef struct agrl_rope_scaling {
   float factor, low_freq_factor, high_freq_factor;
   int32_t original_context;  // positions the unscaled model was trained on
 } agrl_rope_scaling;
+double agrl_rope_frequency(double frequency, const agrl_rope_scaling *scaling);
 void agrl_rope_table(float *cos_sin, size_t context, size_t head_dim, double theta, const agrl_rope_scaling *scaling);
 void agrl_rope(agrl_pool *pool, float *x, const int32_t *pos, const float *cos_sin, size_t M, size_t n_heads,
                size_t head_dim, int dir);

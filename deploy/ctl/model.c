@@ -29,10 +29,14 @@ typedef struct options {
 } options;
 
 static agrl_rc write_dir(const ctl_model *m, const char *out, const options *o, uint64_t version, agrl_error *err) {
-  const agrl_ckpt_extra chat = {"chat_template.jinja", m->chat_template.data, m->chat_template.len};
+  agrl_ckpt_extra extra[2];
+  size_t n = 0;
+  if (m->tokenizer_config.len)
+    extra[n++] = (agrl_ckpt_extra){AGRL_CKPT_TOKENIZER_CONFIG, m->tokenizer_config.data, m->tokenizer_config.len};
+  if (m->chat_template.len) extra[n++] = (agrl_ckpt_extra){AGRL_CKPT_CHAT_TEMPLATE, m->chat_template.data, m->chat_template.len};
   ctl_model_note("%s: writing", out);
-  agrl_rc rc = agrl_ckpt_save(out, m->layout, m->block, o->dtype, m->tokenizer_json.data, m->tokenizer_json.len, version, &chat,
-                              m->chat_template.len > 0, err);
+  agrl_rc rc = agrl_ckpt_save(out, m->layout, m->block, o->dtype, m->tokenizer_json.data, m->tokenizer_json.len, version, extra, n,
+                              err);
   ctl_model_note("%s", "");
   return rc;
 }

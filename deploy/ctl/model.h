@@ -12,7 +12,8 @@ typedef struct ctl_model {
   float *block;             // f32, layout's n_elements
   agrl_buf tokenizer_json;  // never empty
   agrl_bpe *bpe;            // of it; ids below the model's vocabulary
-  agrl_buf chat_template;   // empty: it has none
+  agrl_buf tokenizer_config;  // tokenizer_config.json as it is; empty: it has none
+  agrl_buf chat_template;     // empty: it has none
   uint64_t version;         // 0 for models from elsewhere
 } ctl_model;
 

@@ -9,7 +9,6 @@
 
 #include "common/base/clock.h"
 #include "common/base/file.h"
-#include "common/base/json.h"
 #include "common/base/mem.h"
 #include "common/ckpt/gguf.h"
 #include "deploy/ctl/model.h"
@@ -58,32 +57,9 @@ static agrl_rc read_if_there(const char *dir, const char *name, agrl_buf *out, a
   return there ? agrl_ckpt_read_extra(dir, name, out, err) : AGRL_OK;
 }
 
-// tokenizer_config.json's chat_template: a text, or several with names, of which "default" is taken.
-static agrl_rc template_of_config(const char *dir, agrl_buf *out, agrl_error *err) {
-  agrl_buf text = {0};
-  agrl_json *root = NULL;
-  const char *s, *name;
-  size_t len;
-  agrl_rc rc = read_if_there(dir, "tokenizer_config.json", &text, err);
-  if (!rc && text.len) rc = agrl_json_parse(text.data, text.len, "tokenizer_config.json", &root, err);
-  const agrl_json *t = agrl_json_get(root, "chat_template");
-  if (agrl_json_str(t, &s, &len)) agrl_buf_add(out, s, len);
-  for (size_t i = 0; i < agrl_json_len(t); i++) {
-    const agrl_json *e = agrl_json_at(t, i);
-    if (agrl_json_str(agrl_json_get(e, "name"), &name, NULL) && !strcmp(name, "default") &&
-        agrl_json_str(agrl_json_get(e, "template"), &s, &len))
-      agrl_buf_add(out, s, len);
-  }
-  if (root) agrl_json_free(root);
-  agrl_buf_release(&text);
-  return rc;
-}
-
 agrl_rc ctl_model_dir_texts(const char *dir, agrl_buf *tokenizer_json, agrl_buf *chat_template, agrl_error *err) {
   agrl_rc rc = read_if_there(dir, "tokenizer.json", tokenizer_json, err);
-  if (!rc) rc = read_if_there(dir, "chat_template.jinja", chat_template, err);
-  if (!rc && !chat_template->len) rc = template_of_config(dir, chat_template, err);
-  return rc;
+  return rc ? rc : agrl_ckpt_chat_template(dir, chat_template, err);
 }
 
 static agrl_rc open_dir(const char *dir, ctl_model *m, agrl_error *err) {
@@ -91,6 +67,7 @@ static agrl_rc open_dir(const char *dir, ctl_model *m, agrl_error *err) {
   agrl_rc rc = ctl_model_dir_texts(dir, &m->tokenizer_json, &m->chat_template, err);
   if (!rc && !m->tokenizer_json.len)
     rc = agrl_fail(err, AGRL_ENOENT, "%s: has no tokenizer.json; save the model with its fast tokenizer", dir);
+  if (!rc) rc = read_if_there(dir, AGRL_CKPT_TOKENIZER_CONFIG, &m->tokenizer_config, err);
   if (!rc) rc = agrl_ckpt_load(dir, &m->layout, &m->block, &m->version, err);
   return rc;
 }
@@ -110,6 +87,7 @@ void ctl_model_release(ctl_model *m) {
   if (m->block) agrl_block_free(m->block, m->layout->n_elements * sizeof *m->block);
   agrl_layout_free(m->layout);
   agrl_buf_release(&m->tokenizer_json);
+  agrl_buf_release(&m->tokenizer_config);
   agrl_buf_release(&m->chat_template);
   agrl_bpe_free(m->bpe);
   *m = (ctl_model){0};

@@ -26,6 +26,13 @@ agrlctl model import "$work/f32" "$work/b" >/dev/null
 cmp "$work/a/model.safetensors" "$work/b/model.safetensors" || die "weights changed on the way through f32"
 cmp "$work/a/tokenizer.json" "$work/b/tokenizer.json" || die "the tokenizer changed on the way"
 
+cp -r "$work/f32" "$work/plain"  # as another program leaves it
+rm "$work/plain/agrl_manifest.json"
+printf '{"chat_template": "{{ messages[0] }}", "padding_side": "left"}' >"$work/plain/tokenizer_config.json"
+agrlctl model import "$work/plain" "$work/kept" >/dev/null
+cmp "$work/plain/tokenizer_config.json" "$work/kept/tokenizer_config.json" || die "tokenizer_config.json changed on the way"
+[ "$(cat "$work/kept/chat_template.jinja")" = '{{ messages[0] }}' ] || die "the chat template of tokenizer_config.json was lost"
+
 refused 73 'exists already' agrlctl model import "$seed" "$work/a"
 refused 66 'No such file' agrlctl model import "$work/none.gguf" "$work/c"
 refused 65 'more than the file can hold' agrlctl model import "$root/tests/fuzz/corpus/ckpt_gguf/huge_count" "$work/c"

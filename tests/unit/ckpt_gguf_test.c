@@ -151,7 +151,9 @@ enum { HIDDEN = 16, FFN = 24, HEADS = 4, KV = 2, HEAD_DIM = 8, VOCAB = 261 };
 
 typedef struct model {
   const char *arch, *extra_key, *extra_tensor, *tokenizer, *pre;
-  bool no_gate;  // a tensor is missing
+  bool no_gate;            // a tensor is missing
+  float rope_factors[4];   // of a tensor rope_freqs.weight; the first 0: none
+  uint32_t turn_end;       // eot_token_id; 0: none
 } model;
 
 typedef struct shape {
@@ -182,6 +184,7 @@ static size_t list_tensors(const model *m, shape *out) {
   out[n++] = (shape){"token_embd.weight", HIDDEN, VOCAB};
   out[n++] = (shape){"output_norm.weight", HIDDEN, 0};
   if (m->extra_tensor) snprintf(out[n].name, 64, "%s", m->extra_tensor), out[n++].dim0 = 8;
+  if (m->rope_factors[0] > 0) out[n++] = (shape){"rope_freqs.weight", HEAD_DIM / 2, 0};
   for (int l = 0; l < 2; l++) {
     add_shapes(out, &n, l, layer, m->no_gate ? 8 : 9);
     if (!strcmp(m->arch, "qwen2")) add_shapes(out, &n, l, bias, 3);
@@ -217,6 +220,7 @@ static void put_tokenizer(agrl_buf *b, const model *m) {
   gk_array(b, "tokenizer.ggml.merges", AGRL_GGUF_STRING, 1);
   gk_text(b, "h e");
   gk_int(b, "tokenizer.ggml.eos_token_id", 256);
+  if (m->turn_end) gk_int(b, "tokenizer.ggml.eot_token_id", m->turn_end);
 }
 
 // Element i of tensor t: an exact bf16, never 0.
@@ -226,7 +230,7 @@ static void put_model(agrl_buf *b, const model *m) {
   shape s[64] = {{{0}, 0, 0}};
   const size_t n = list_tensors(m, s);
   agrl_buf_clear(b);
-  gk_head(b, 3, n, 16 + (m->extra_key != NULL));
+  gk_head(b, 3, n, 16 + (m->extra_key != NULL) + (m->turn_end != 0));
   gk_str(b, "general.architecture", m->arch);
   arch_int(b, m, "block_count", 2);
   arch_int(b, m, "embedding_length", HIDDEN);
@@ -237,7 +241,7 @@ static void put_model(agrl_buf *b, const model *m) {
   arch_int(b, m, "context_length", 64);
   char *eps = agrl_xasprintf("%s.attention.layer_norm_rms_epsilon", m->arch), *theta = agrl_xasprintf("%s.rope.freq_base", m->arch);
   gk_real(b, eps, 1e-6f);
-  gk_real(b, theta, 50000);
+  gk_real(b, theta, m->rope_factors[0] > 0 ? 500000 : 50000);
   free(eps);
   free(theta);
   put_tokenizer(b, m);
@@ -250,7 +254,8 @@ static void put_model(agrl_buf *b, const model *m) {
   gk_pad(b);
   for (size_t i = 0; i < n; i++) {
     for (uint64_t k = 0; k < s[i].dim0 * (s[i].dim1 ? s[i].dim1 : 1); k++) {
-      const float v = element(i, k) + 1e-5f;  // the rest goes when it is rounded to bf16
+      float v = element(i, k) + 1e-5f;  // the rest goes when it is rounded to bf16
+      if (m->rope_factors[0] > 0 && !strcmp(s[i].name, "rope_freqs.weight")) v = m->rope_factors[k];
       agrl_buf_add(b, &v, 4);
     }
     while (b->len % 32 != 0) agrl_buf_addc(b, 0);
@@ -317,7 +322,10 @@ static void unsupported_is_named(void **state) {
   } cases[] = {{{.arch = "mamba"}, "general.architecture mamba"},
                {{.arch = "llama", .extra_key = "llama.rope.scaling.type"}, "llama.rope.scaling.type yarn is not supported"},
                {{.arch = "llama", .extra_key = "llama.attention.scale"}, "llama.attention.scale is not supported"},
-               {{.arch = "llama", .extra_tensor = "rope_freqs.weight"}, "rope_freqs.weight"},
+               {{.arch = "llama", .extra_tensor = "rope_freqs.weight"}, "rope_freqs.weight is not the 4 numbers"},
+               {{.arch = "llama", .rope_factors = {1, 1, 2.7f, 8}}, "rope_freqs.weight is not Llama 3's"},
+               {{.arch = "llama", .rope_factors = {1, 1, 1, 0.5f}}, "rope_freqs.weight is not Llama 3's"},
+               {{.arch = "qwen2", .rope_factors = {1, 1, 1, 1}}, "rope_freqs.weight is not the 4 numbers"},
                {{.arch = "qwen3", .extra_tensor = "blk.0.ssm_a"}, "blk.0.ssm_a is not part"},
                {{.arch = "qwen2", .no_gate = true}, "blk.0.ffn_gate.weight is missing"},
                {{.arch = "llama", .tokenizer = "llama"}, "tokenizer.ggml.model llama is not supported"},
@@ -332,6 +340,34 @@ static void unsupported_is_named(void **state) {
     assert_int_not_equal(load(&b, &l, &block, &json, &err), AGRL_OK);
     if (strstr(err.msg, cases[i].word) == NULL) fail_msg("'%s' lacks '%s'", err.msg, cases[i].word);
     if (l) agrl_block_free(block, l->n_elements * sizeof *block), agrl_layout_free(l);
+    agrl_buf_release(&b);
+    agrl_buf_release(&json);
+  }
+}
+
+// With theta 500000 and 8 dimensions the wavelengths are 6.3, 167, 4443 and 118137. Those below 8192 / 4 stay, the one above 8192
+// is divided by the factor; for the third, keep = (8192 / 4442.88 - 1) / 3 and its divisor is 1 / (keep + (1 - keep) / factor).
+static void llama3_scaling_and_ends(void **state) {
+  static const struct {
+    model m;
+    int32_t stops;
+  } cases[] = {{{.arch = "llama", .rope_factors = {1, 1, 2.694529f, 8}, .turn_end = 258}, 1},
+               {{.arch = "llama", .rope_factors = {1, 1, 3.292262f, 32}, .turn_end = 256}, 0}};
+  for (size_t i = 0; i < 2; i++) {
+    agrl_buf b = {0}, json = {0};
+    agrl_layout *l;
+    float *block = NULL;
+    agrl_error err = {0};
+    put_model(&b, &cases[i].m);
+    if (load(&b, &l, &block, &json, &err)) fail_msg("%s", err.msg);
+    const agrl_rope_scaling *r = &l->spec.rope;
+    assert_true(fabsf(r->factor - cases[i].m.rope_factors[3]) < 1e-6f && r->original_context == 8192);
+    assert_true(fabsf(r->low_freq_factor - 1) < 1e-6f && fabsf(r->high_freq_factor - 4) < 1e-6f);
+    assert_int_equal(l->spec.end_id, 256);
+    assert_int_equal(l->spec.n_stops, cases[i].stops);
+    assert_int_equal(agrl_spec_stops(&l->spec, 258), cases[i].stops == 1);
+    agrl_block_free(block, l->n_elements * sizeof *block);
+    agrl_layout_free(l);
     agrl_buf_release(&b);
     agrl_buf_release(&json);
   }
@@ -366,6 +402,6 @@ static void tokenizers_encode(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(formats_are_exact), cmocka_unit_test(reads_a_file), cmocka_unit_test(lies_are_refused),
                                      cmocka_unit_test(models_load),       cmocka_unit_test(unsupported_is_named),
-                                     cmocka_unit_test(tokenizers_encode)};
+                                     cmocka_unit_test(llama3_scaling_and_ends), cmocka_unit_test(tokenizers_encode)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
