@@ -118,7 +118,7 @@ static void near(const char *what, const float *got, const float *want, size_t n
 }
 
 static void check_gradients(const golden *g, agrl_trainer *t, const float *params, const char *prefix, const bounds *bound) {
-  const agrl_batch b = {g->n_seqs, g->start, g->tokens, g->target};
+  const agrl_batch b = {.n_seqs = g->n_seqs, .start = g->start, .tokens = g->tokens, .target = g->target};
   float *logp = agrl_xcalloc(g->T, sizeof *logp), *grads = agrl_xcalloc(g->layout->n_elements, sizeof *grads);
   agrl_error err = {0};
   if (agrl_trainer_forward(t, params, &b, true, logp, NULL, &err)) fail_msg("%s", err.msg);
@@ -143,7 +143,7 @@ static void check_all_logps(const golden *g, agrl_trainer *t, const float *param
   float *logits = want_of(g, prefix, "logits", g->T * g->V), *logp = agrl_xcalloc(g->T, sizeof *logp),
         *got = agrl_xcalloc(g->T * g->V, sizeof *got), *want = agrl_xcalloc(g->T * g->V, sizeof *want);
   int32_t target[MAX_T];
-  const agrl_batch b = {g->n_seqs, g->start, g->tokens, target};
+  const agrl_batch b = {.n_seqs = g->n_seqs, .start = g->start, .tokens = g->tokens, .target = target};
   agrl_error err = {0};
   for (size_t v = 0; v < g->V; v++) {
     for (size_t i = 0; i < g->T; i++) target[i] = (int32_t)v;
