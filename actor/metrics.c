@@ -13,7 +13,7 @@ static const char *const kinds[] = {"prompt", "completion", NULL};
 static const char *const received[] = {"received", NULL};
 static const char *const states[] = {"joining", "stale", "serving", "suspect", "draining", "dead", NULL};
 enum { JOINING, STALE, SERVING, SUSPECT, DRAINING, DEAD };
-static const char *const full[] = {"full", NULL};
+static const char *const forms[] = {"full", "delta", NULL};  // an anchor is full
 static const double repetition_bounds[] = {0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1};
 static const double token_bounds[] = {8, 16, 32, 48, 64, 96, 128, 192, 256, 512, 1024};
 #define TOKEN_BOUNDS token_bounds, sizeof token_bounds / sizeof *token_bounds
@@ -30,7 +30,7 @@ static agrl_metric *counter(const char *name, const char *help, const char *labe
 
 static agrl_metric *weight_bytes(void) {
   static const agrl_metric_desc d = {.name = "agrl_weights_bytes_total", .help = "Weight bytes received", .type = AGRL_COUNTER,
-                                     .label = "kind", .values = full, .label2 = "dir", .values2 = received};
+                                     .label = "kind", .values = forms, .label2 = "dir", .values2 = received};
   return agrl_metric_register(&d);
 }
 
@@ -68,7 +68,7 @@ void actor_metrics_register(void) {
   resent = counter("agrl_actor_resent_traces_total", "Traces sent again because the acknowledgement was late", NULL, NULL);
   bytes = weight_bytes();
   verify = counter("agrl_weights_verify_failures_total", "Weights refused because size or hash was wrong", NULL, NULL);
-  resyncs = counter("agrl_weights_resyncs_total", "Fetches started over", NULL, NULL);
+  resyncs = counter("agrl_weights_resyncs_total", "Fetches of weights given up and begun anew", "cause", actor_resync_names);
   apply = gauge("agrl_weights_apply_seconds", "Last fetch, from announcement to verified snapshot", NULL, NULL);
   pause_s = histogram("agrl_weights_pause_seconds", "Decode pause of a swap", agrl_buckets_seconds, agrl_buckets_seconds_n);
 }
@@ -111,9 +111,10 @@ void actor_metrics_refresh(agrl_svc *s) {
   for (int i = JOINING; i <= DEAD; i++) agrl_metric_set(actors, (size_t)i, i == now);
   agrl_metric_set(unacked, 0, (double)st->unacked.n);
   raise_to(resent, 0, (double)st->resent);
-  raise_to(bytes, 0, (double)w.bytes);
+  raise_to(bytes, 0, (double)w.full_bytes);
+  raise_to(bytes, 1, (double)w.delta_bytes);
   raise_to(verify, 0, (double)w.verify_failures);
-  raise_to(resyncs, 0, (double)w.resyncs);
+  for (size_t i = 0; i < ACTOR_RESYNC_N; i++) raise_to(resyncs, i, (double)w.resyncs[i]);
   if (!st->runner) return;
   actor_runner_stats r = actor_runner_get_stats(st->runner);
   raise_to(tokens, 0, (double)r.prompt_tokens);

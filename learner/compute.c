@@ -145,19 +145,30 @@ static agrl_rc hand_over_model(learner_compute *c, agrl_error *err) {
   return rc;
 }
 
-static void note_change(learner_compute *c, agrl_weights *w) {
-  if (c->published != NULL && agrl_weights_version(c->published) == c->core.version) return;  // a new phase only
-  agrl_metric_set(c->metrics.changed, 0, learner_publish_changed_ratio(c->published, w));
+// What leads actors to w: a delta from the version before, and now and then an anchor, for those who have nothing.
+static void add_packages(learner_compute *c, learner_release *r) {
+  if (c->published != NULL) {
+    size_t changed;
+    r->delta = learner_package_new(c->published, r->weights, c->core.pool, &changed);
+    agrl_metric_set(c->metrics.changed, 0, (double)changed / (double)c->core.layout->n_elements);
+  }
+  if (c->until_anchor-- == 0) {
+    r->anchor = learner_package_new(NULL, r->weights, c->core.pool, NULL);
+    c->until_anchor = c->config->learner.anchor_every - 1;
+  }
   agrl_weights_unref(c->published);
-  c->published = agrl_weights_ref(w);
+  c->published = agrl_weights_ref(r->weights);
 }
 
-static void publish(learner_compute *c, const char *phase) {
-  uint64_t t0 = agrl_mono_ns();
-  agrl_weights *w = agrl_weights_new(c->core.layout, c->core.optim.bf16, c->core.version);
+static agrl_weights *snapshot(learner_compute *c) {
+  return agrl_weights_new(c->core.layout, c->core.optim.bf16, c->core.version);
+}
+
+static void publish(learner_compute *c, agrl_weights *w, const char *phase, uint64_t t0) {
+  learner_release r = {.weights = w, .phase = phase};
   agrl_weights_hash(w);  // computed here, so that the loop thread finds it ready
-  note_change(c, w);
-  learner_link_publish(c->link, w, phase);
+  if (c->published == NULL || agrl_weights_version(c->published) != c->core.version) add_packages(c, &r);  // else: a new phase only
+  learner_link_publish(c->link, r);
   agrl_metric_set(c->metrics.version, 0, (double)c->core.version);
   agrl_metric_set(c->metrics.step, 0, AGRL_VERSION_STEP(c->core.version));
   agrl_metric_observe(c->metrics.publish_s, 0, agrl_since_s(t0));
@@ -201,8 +212,9 @@ static void report(learner_compute *c, learner_step_stats *st) {
   agrl_buf_release(&line);
 }
 
-static agrl_rc journal_step(learner_compute *c, const agrl_msg_batch *b, const uint64_t *ids, const learner_step_stats *st, agrl_error *err) {
-  agrl_sha256 hash = learner_optim_hash(&c->core.optim);
+static agrl_rc journal_step(learner_compute *c, const agrl_msg_batch *b, const uint64_t *ids, const learner_step_stats *st,
+                            agrl_weights *w, agrl_error *err) {
+  agrl_sha256 hash = agrl_weights_hash(w);
   return learner_journal_append(c->journal, c->core.version, ids, b->n_groups, &hash, learner_step_outcome(st), err);
 }
 
@@ -219,9 +231,13 @@ static agrl_rc train_one(learner_compute *c, agrl_error *err) {
   st.ready_groups = batch.ready_groups;
   uint64_t *ids = agrl_arena_alloc(&c->arena, (batch.n_groups + 1) * sizeof *ids);
   for (size_t i = 0; i < batch.n_groups; i++) ids[i] = batch.groups[i].id;
-  rc = journal_step(c, &batch, ids, &st, err);
-  if (rc == AGRL_OK) {
-    publish(c, "rl");
+  uint64_t publish_t0 = agrl_mono_ns();
+  agrl_weights *w = snapshot(c);
+  rc = journal_step(c, &batch, ids, &st, w, err);
+  if (rc != AGRL_OK) {
+    agrl_weights_unref(w);
+  } else {
+    publish(c, w, "rl", publish_t0);
     report(c, &st);
     rc = learner_request_trained(c, ids, batch.n_groups, err);
   }
@@ -261,7 +277,7 @@ static agrl_rc run(learner_compute *c, agrl_error *err) {
   if (rc == AGRL_OK) rc = learner_request_hello(c, err);
   if (rc == AGRL_OK) rc = redo_journal(c, &origin, err);
   if (rc != AGRL_OK) return rc;
-  publish(c, "rl");
+  publish(c, snapshot(c), "rl", agrl_mono_ns());
   return train(c, err);
 }
 
@@ -271,7 +287,7 @@ void *learner_compute_main(void *arg) {
   agrl_rc rc = run(c, &err);
   if (rc == AGRL_OK) {
     set_phase(c, "done");
-    if (c->journal != NULL) publish(c, "done");
+    if (c->journal != NULL) publish(c, snapshot(c), "done", agrl_mono_ns());
     learner_link_event(c->link, "done", agrl_xasprintf("\"version\":%" PRIu64, c->core.version));
     agrl_logi("done version=%" PRIu32 ":%" PRIu32, AGRL_VERSION_EPOCH(c->core.version), AGRL_VERSION_STEP(c->core.version));
     learner_link_finish(c->link, 0, c->journal != NULL ? DONE_DELAY_MS : 0);

@@ -20,7 +20,8 @@ typedef struct learner_compute {
   agrl_jsonl *lines;            // metrics.jsonl
   char *checkpoints;            // RUN/checkpoints
   uint64_t checkpoint_version;  // newest on disk
-  agrl_weights *published;      // the newest handed over, to tell how much the next differs
+  agrl_weights *published;      // the newest handed over: the base of the next delta
+  int64_t until_anchor;         // publications until the next one brings an anchor
   agrl_arena arena;             // of the batch being trained
   _Atomic uint64_t moved;       // grows with every step, for the watchdog
   _Atomic(const char *) phase;  // "start", "sft", "resume", "rl", "done"

@@ -23,8 +23,8 @@ typedef struct order {
   agrl_msg msg;   // CALL: what it points to is the compute thread's, which waits meanwhile
   uint64_t serial;  // CALL
   uint64_t ms;    // CALL: time-out; FINISH: delay
-  agrl_weights *weights;
-  const char *name;    // PUBLISH: phase; EVENT: event
+  learner_release release;
+  const char *name;    // EVENT: event
   char *text, *text2;  // owned
   int exit_code;
 } order;
@@ -52,7 +52,7 @@ struct learner_link {
 // ---- compute thread
 
 static void order_free(order *o) {
-  agrl_weights_unref(o->weights);
+  learner_release_free(&o->release);
   free(o->text);
   free(o->text2);
   free(o);
@@ -132,8 +132,8 @@ bool learner_link_sleep(learner_link *l, uint64_t ms) {
   return !atomic_load(&l->stopping);
 }
 
-void learner_link_publish(learner_link *l, agrl_weights *w, const char *phase) {
-  give_order(l, (order){.kind = ORDER_PUBLISH, .weights = w, .name = phase});
+void learner_link_publish(learner_link *l, learner_release r) {
+  give_order(l, (order){.kind = ORDER_PUBLISH, .release = r});
 }
 
 void learner_link_model(learner_link *l, char *config_json, char *tokenizer_path) {
@@ -189,8 +189,8 @@ static void execute(learner_link *l, order *o) {
   switch (o->kind) {
     case ORDER_CALL: call(l, o); break;
     case ORDER_PUBLISH:
-      learner_publisher_set(l->publisher, o->weights, o->name);
-      o->weights = NULL;
+      learner_publisher_set(l->publisher, o->release);
+      o->release = (learner_release){0};
       break;
     case ORDER_MODEL:
       learner_publisher_model(l->publisher, o->text, o->text2);

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// See publish.h. A chunk is a slice of the bf16 block; it goes out with the version it belongs to, so that an actor
-// that asks for a snapshot no longer kept learns the newest version and starts over.
+// See publish.h. A chunk is a slice of a link's bytes: the bf16 block, an anchor or a delta. It goes out with the version it
+// belongs to, so that an actor that asks for what is no longer kept learns the newest version and starts over.
 #include "learner/publish.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #include "common/base/bug.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/wire/limits.h"
 
 enum { CHUNK_BYTES_MAX = 1 << 20, HEARTBEAT_MS = 1000 };
 
@@ -16,65 +16,70 @@ struct learner_publisher {
   agrl_svc *svc;
   agrl_sock *router, *pub;
   uv_timer_t heartbeat;
-  agrl_weights *newest, *previous;
+  learner_shelf shelf;
   const char *phase;
   char *config_json, *tokenizer_path;
   agrl_metric *bytes;
 };
 
-static size_t block_bytes(const agrl_weights *w) { return agrl_weights_layout(w)->n_elements * sizeof(uint16_t); }
-
 static agrl_msg announcement(const learner_publisher *p) {
+  agrl_weights *w = p->shelf.newest;
   return (agrl_msg){.kind = AGRL_MSG_ANNOUNCE,
                     .announce = {.run = p->svc->run_id,
-                                 .version = agrl_weights_version(p->newest),
-                                 .bytes = block_bytes(p->newest),
+                                 .version = agrl_weights_version(w),
+                                 .bytes = agrl_weights_layout(w)->n_elements * sizeof(uint16_t),
                                  .phase = p->phase,
-                                 .hash = agrl_weights_hash(p->newest),
+                                 .hash = agrl_weights_hash(w),
                                  .config_json = p->config_json,
                                  .tokenizer_path = p->tokenizer_path}};
 }
 
 static void announce(learner_publisher *p) {
-  if (p->newest == NULL) return;
+  if (p->shelf.newest == NULL) return;
   agrl_msg m = announcement(p);
   agrl_sock_send(p->pub, NULL, &m, NULL);  // lossy by design: the heartbeat repeats it, the net layer counts drops
 }
 
 static void on_heartbeat(uv_timer_t *t) { announce(t->data); }
 
-static const agrl_weights *snapshot(const learner_publisher *p, uint64_t version) {
-  if (p->newest != NULL && agrl_weights_version(p->newest) == version) return p->newest;
-  if (p->previous != NULL && agrl_weights_version(p->previous) == version) return p->previous;
-  return NULL;
+static void answer_plan(learner_publisher *p, const agrl_peer *peer, const agrl_msg *m) {
+  agrl_link links[AGRL_LIMIT_LINKS];
+  agrl_msg a = announcement(p);
+  a.announce.n_links = learner_shelf_plan(&p->shelf, m->weights_get.have, m->weights_get.full, links);
+  a.announce.links = links;
+  agrl_reply(p->router, peer, m, &a);
 }
 
 static void answer_chunk(learner_publisher *p, const agrl_peer *peer, const agrl_msg *m) {
   const agrl_msg_chunk_get *get = &m->chunk_get;
-  const agrl_weights *w = snapshot(p, get->version);
-  agrl_msg a = {.kind = AGRL_MSG_CHUNK, .chunk = {.version = agrl_weights_version(p->newest), .offset = get->offset}};
-  if (w != NULL) {
-    size_t total = block_bytes(w), len = get->len < CHUNK_BYTES_MAX ? get->len : CHUNK_BYTES_MAX;
+  size_t total, len = get->len < CHUNK_BYTES_MAX ? get->len : CHUNK_BYTES_MAX;
+  const uint8_t *data = learner_shelf_find(&p->shelf, get->kind, get->version, &total);
+  agrl_msg a = {.kind = AGRL_MSG_CHUNK, .chunk = {.version = agrl_weights_version(p->shelf.newest), .offset = get->offset}};
+  if (data == NULL && get->version == a.chunk.version) {  // the newest, but never in this form
+    agrl_reply_error(p->router, peer, m, AGRL_ENOENT, "no such package of the newest weights");
+    return;
+  }
+  if (data != NULL) {
     if (get->offset > total) {
-      agrl_reply_error(p->router, peer, m, AGRL_EINVAL, "offset beyond the block");
+      agrl_reply_error(p->router, peer, m, AGRL_EINVAL, "offset beyond the end");
       return;
     }
     if (len > total - get->offset) len = total - (size_t)get->offset;
     a.chunk.version = get->version;
     a.chunk.len = len;
-    a.chunk.data = (const uint8_t *)agrl_weights_block(w) + get->offset;
+    a.chunk.data = data + get->offset;
   }
-  if (agrl_reply(p->router, peer, m, &a) == AGRL_OK) agrl_metric_add(p->bytes, 0, (double)a.chunk.len);
+  if (agrl_reply(p->router, peer, m, &a) != AGRL_OK) return;
+  agrl_metric_add(p->bytes, get->kind == AGRL_LINK_DELTA ? LEARNER_BYTES_DELTA_SENT : LEARNER_BYTES_FULL_SENT, (double)a.chunk.len);
 }
 
 static void on_message(void *user, agrl_sock *s, const agrl_peer *peer, const agrl_msg *m) {
   learner_publisher *p = user;
   if (agrl_svc_handle_status(p->svc, s, peer, m)) return;
-  if (p->newest == NULL) {
+  if (p->shelf.newest == NULL) {
     agrl_reply_error(s, peer, m, AGRL_EAGAIN, "no weights yet: the warm start is under way");
   } else if (m->kind == AGRL_MSG_WEIGHTS_GET) {
-    agrl_msg a = announcement(p);
-    agrl_reply(s, peer, m, &a);
+    answer_plan(p, peer, m);
   } else if (m->kind == AGRL_MSG_CHUNK_GET) {
     answer_chunk(p, peer, m);
   } else {
@@ -113,8 +118,7 @@ static void on_closed(uv_handle_t *h) { free(h->data); }
 void learner_publisher_close(learner_publisher *p) {
   agrl_sock_close(p->router);
   agrl_sock_close(p->pub);
-  agrl_weights_unref(p->newest);
-  agrl_weights_unref(p->previous);
+  learner_shelf_release(&p->shelf);
   free(p->config_json);
   free(p->tokenizer_path);
   uv_close((uv_handle_t *)&p->heartbeat, on_closed);
@@ -127,23 +131,19 @@ void learner_publisher_model(learner_publisher *p, char *config_json, char *toke
   p->tokenizer_path = tokenizer_path;
 }
 
-double learner_publish_changed_ratio(const agrl_weights *before, const agrl_weights *now) {
-  if (before == NULL) return NAN;
-  const uint16_t *a = agrl_weights_block(before), *b = agrl_weights_block(now);
-  size_t n = agrl_weights_layout(now)->n_elements, changed = 0;
-  for (size_t i = 0; i < n; i++) changed += a[i] != b[i];
-  return (double)changed / (double)n;
+void learner_publisher_set(learner_publisher *p, learner_release r) {
+  AGRL_ASSERT(p->config_json != NULL);
+  p->phase = r.phase;
+  if (p->shelf.newest != NULL && agrl_weights_version(p->shelf.newest) == agrl_weights_version(r.weights))
+    learner_release_free(&r);  // the same weights in a new phase
+  else
+    learner_shelf_put(&p->shelf, r.weights, r.anchor, r.delta);
+  announce(p);
 }
 
-void learner_publisher_set(learner_publisher *p, agrl_weights *w, const char *phase) {
-  AGRL_ASSERT(p->config_json != NULL);
-  p->phase = phase;
-  if (p->newest != NULL && agrl_weights_version(p->newest) == agrl_weights_version(w)) {
-    agrl_weights_unref(w);  // the same weights in a new phase
-  } else {
-    agrl_weights_unref(p->previous);
-    p->previous = p->newest;
-    p->newest = w;
-  }
-  announce(p);
+void learner_release_free(learner_release *r) {
+  agrl_weights_unref(r->weights);
+  learner_package_free(r->anchor);
+  learner_package_free(r->delta);
+  *r = (learner_release){0};
 }

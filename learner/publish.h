@@ -1,20 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 // Serving weights: ROUTER "weights" (WEIGHTS_GET, CHUNK_GET, STATUS_REQUEST) and PUB "announce" (on each version, and every
-// second for those who missed it). Keeps the newest snapshot and the one before, for fetches under way. Loop thread only.
+// second for those who missed it). WEIGHTS_GET says what an actor has and is answered with the links it should fetch (shelf.h);
+// CHUNK_GET brings slices of them. Loop thread only, and it never works on weights there: packages come ready made.
 #ifndef AGRL_LEARNER_PUBLISH_H
 #define AGRL_LEARNER_PUBLISH_H
 
 #include "common/model/weights.h"
 #include "common/obs/metric.h"
 #include "common/svc/svc.h"
+#include "learner/shelf.h"
 
 typedef struct learner_publisher learner_publisher;
 
 agrl_rc learner_publisher_open(learner_publisher **out, agrl_svc *s, agrl_metric *bytes, agrl_error *err);
 void learner_publisher_close(learner_publisher *p);
 void learner_publisher_model(learner_publisher *p, char *config_json, char *tokenizer_path);  // takes both
-// Share of the words in which two snapshots of one layout differ; NaN without an earlier one. Any thread.
-double learner_publish_changed_ratio(const agrl_weights *before, const agrl_weights *now);
-void learner_publisher_set(learner_publisher *p, agrl_weights *w, const char *phase);         // takes the reference; announces
+
+typedef struct learner_release {  // a version to be served
+  agrl_weights *weights;          // hash computed
+  learner_package *anchor, *delta;  // NULL where there is none
+  const char *phase;              // "sft", "rl" or "done", a literal
+} learner_release;
+void learner_release_free(learner_release *r);
+void learner_publisher_set(learner_publisher *p, learner_release r);  // takes what r holds; announces
+
+// Indices of agrl_weights_bytes_total{kind,dir}.
+enum { LEARNER_BYTES_FULL_SENT = 0, LEARNER_BYTES_DELTA_SENT = 2 };
 
 #endif

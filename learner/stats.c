@@ -97,7 +97,7 @@ static void register_policy(learner_metrics *m) {
 static void register_files(learner_metrics *m) {
   static agrl_metric_desc d[12];
   agrl_metric_desc *p = d;
-  m->publish_s = histogram(p++, "agrl_weights_publish_seconds", "Time to hash, snapshot and announce a version", NULL, NULL, agrl_buckets_seconds, agrl_buckets_seconds_n);
+  m->publish_s = histogram(p++, "agrl_weights_publish_seconds", "Time to snapshot, hash, journal and encode a version", NULL, NULL, agrl_buckets_seconds, agrl_buckets_seconds_n);
   m->changed = plain(p++, AGRL_GAUGE, "agrl_weights_changed_ratio", "Share of the bf16 words that differ from the version published before");
   m->bytes = crossed(p++, AGRL_COUNTER, "agrl_weights_bytes_total", "Bytes of weights moved", "kind", kinds, "dir", dirs);
   m->ckpt_time = plain(p++, AGRL_GAUGE, "agrl_checkpoint_last_success_timestamp_seconds", "Unix time of the newest checkpoint");

@@ -115,6 +115,7 @@ const agrl_conf_key agrl_config_table[] = {
     INT("learner.threads", learner.threads, "2", 1, 256, "Compute threads."),
     INT("learner.checkpoint_every", learner.checkpoint_every, "20", 1, 1e9, "Versions between checkpoints."),
     INT("learner.keep", learner.keep, "3", 1, 10000, "Checkpoints kept."),
+    INT("learner.anchor_every", learner.anchor_every, "16", 1, 128, "Versions between anchors: whole weights, compressed, from which a joining actor goes on by deltas."),
     TIME("learner.batch_wait", learner.batch_wait_ns, "30s", 0.1, 3600, "Deadline of one request for a batch."),
     ENUM("learner.recompute", learner.recompute, "none", recomputes, "Activations kept for the backward pass: none is computed again, or of a layer only its input is kept and the rest computed again (less memory, about a fifth more time, the same gradients)."),
 

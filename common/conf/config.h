@@ -87,6 +87,7 @@ typedef struct agrl_config {
     int64_t threads;
     int64_t checkpoint_every;  // versions
     int64_t keep;              // checkpoints
+    int64_t anchor_every;      // versions between anchors
     uint64_t batch_wait_ns;    // a batch request's deadline
     int recompute;             // agrl_recompute of common/model/train.h
   } learner;

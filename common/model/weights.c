@@ -24,11 +24,12 @@ struct agrl_weights {
   agrl_sha256 hash;
 };
 
-static agrl_weights *weights_alloc(const agrl_layout *l, uint64_t version) {
+// Takes block; NULL: a new one.
+static agrl_weights *weights_alloc(const agrl_layout *l, uint16_t *block, uint64_t version) {
   agrl_weights *w = agrl_xcalloc(1, sizeof *w);
   w->layout = l;
   w->version = version;
-  w->block = agrl_block_alloc(l->n_elements * sizeof *w->block);
+  w->block = block != NULL ? block : agrl_block_alloc(l->n_elements * sizeof *w->block);
   if (w->block == NULL) AGRL_BUG("out of memory for a weight snapshot of %zu bytes", l->n_elements * sizeof *w->block);
   atomic_init(&w->refs, 1);
   pthread_mutex_init(&w->hash_lock, NULL);
@@ -50,15 +51,23 @@ static void expand_vectors(agrl_weights *w) {
 }
 
 agrl_weights *agrl_weights_new(const agrl_layout *layout, const uint16_t *bf16_block, uint64_t version) {
-  agrl_weights *w = weights_alloc(layout, version);
+  agrl_weights *w = weights_alloc(layout, NULL, version);
   memcpy(w->block, bf16_block, layout->n_elements * sizeof *w->block);
   expand_vectors(w);
   return w;
 }
 
 agrl_weights *agrl_weights_from_f32(const agrl_layout *layout, const float *block, uint64_t version) {
-  agrl_weights *w = weights_alloc(layout, version);
+  agrl_weights *w = weights_alloc(layout, NULL, version);
   agrl_bf16_from_f32(w->block, block, layout->n_elements);
+  expand_vectors(w);
+  return w;
+}
+
+agrl_weights *agrl_weights_adopt(const agrl_layout *layout, uint16_t *block, uint64_t version, const agrl_sha256 *hash) {
+  agrl_weights *w = weights_alloc(layout, block, version);
+  w->hash = *hash;
+  w->hashed = true;
   expand_vectors(w);
   return w;
 }
@@ -74,11 +83,19 @@ void agrl_weights_unref(agrl_weights *w) {
   int before = atomic_fetch_sub_explicit(&w->refs, 1, memory_order_acq_rel);
   AGRL_ASSERT(before > 0);
   if (before != 1) return;
-  agrl_block_free(w->block, w->layout->n_elements * sizeof *w->block);
+  if (w->block != NULL) agrl_block_free(w->block, w->layout->n_elements * sizeof *w->block);
   free(w->vectors);
   free(w->vec_at);
   pthread_mutex_destroy(&w->hash_lock);
   free(w);
+}
+
+uint16_t *agrl_weights_reclaim(agrl_weights *w) {
+  if (atomic_load_explicit(&w->refs, memory_order_acquire) != 1) return NULL;  // a lone reference cannot become two
+  uint16_t *block = w->block;
+  w->block = NULL;
+  agrl_weights_unref(w);
+  return block;
 }
 
 const agrl_layout *agrl_weights_layout(const agrl_weights *w) { return w->layout; }

@@ -5,6 +5,37 @@
 #include "agrl/v1/weights.pb-c.h"
 #include "common/wire/codec.h"
 
+static uint32_t kind_get(wire *w, uint32_t kind) {
+  if (kind < AGRL_LINK_N) return kind;
+  wire_fail(w, AGRL_EPARSE, "weights of kind %u", kind);
+  return AGRL_LINK_FULL;
+}
+
+static void links_put(wire *w, const agrl_msg_announce *in, Agrl__V1__Announce *pb) {
+  if (!wire_count(w, in->n_links, AGRL_LIMIT_LINKS, "links")) return;
+  pb->n_links = in->n_links;
+  pb->links = wire_array(w, in->n_links, sizeof *pb->links);
+  for (size_t i = 0; i < in->n_links; i++) {
+    Agrl__V1__Link *l = pb->links[i] = wire_array(w, 1, sizeof *l);
+    agrl__v1__link__init(l);
+    l->kind = in->links[i].kind;
+    l->version = in->links[i].version;
+    l->base_version = in->links[i].base;
+    l->bytes = in->links[i].bytes;
+  }
+}
+
+static void links_get(wire *w, const Agrl__V1__Announce *pb, agrl_msg_announce *out) {
+  if (!wire_count(w, pb->n_links, AGRL_LIMIT_LINKS, "links")) return;
+  agrl_link *links = wire_array(w, pb->n_links, sizeof *links);
+  for (size_t i = 0; i < pb->n_links; i++) {
+    const Agrl__V1__Link *l = pb->links[i];
+    links[i] = (agrl_link){.kind = kind_get(w, l->kind), .version = l->version, .base = l->base_version, .bytes = l->bytes};
+  }
+  out->n_links = pb->n_links;
+  out->links = links;
+}
+
 static void announce_put(wire *w, const agrl_msg_announce *in, Agrl__V1__Announce *pb) {
   pb->run = in->run;
   pb->version = in->version;
@@ -14,6 +45,7 @@ static void announce_put(wire *w, const agrl_msg_announce *in, Agrl__V1__Announc
   pb->hash.data = (uint8_t *)in->hash.b;
   pb->config_json = wire_put_name(w, in->config_json, AGRL_LIMIT_TEXT, "model configuration");
   pb->tokenizer_path = wire_put_name(w, in->tokenizer_path, AGRL_LIMIT_VALUE, "tokenizer path");
+  links_put(w, in, pb);
 }
 
 static void announce_get(wire *w, const Agrl__V1__Announce *pb, agrl_msg_announce *out) {
@@ -27,14 +59,19 @@ static void announce_get(wire *w, const Agrl__V1__Announce *pb, agrl_msg_announc
     wire_fail(w, AGRL_EPARSE, "weights hash of %zu bytes", pb->hash.len);
   out->config_json = wire_get_str(w, pb->config_json, AGRL_LIMIT_TEXT, "model configuration");
   out->tokenizer_path = wire_get_str(w, pb->tokenizer_path, AGRL_LIMIT_VALUE, "tokenizer path");
+  links_get(w, pb, out);
 }
 
 static void weights_get_put(wire *w, const agrl_msg_weights_get *in, Agrl__V1__WeightsGet *pb) {
   pb->actor = wire_put_name(w, in->actor, AGRL_LIMIT_NAME, "actor");
+  pb->have = in->have;
+  pb->full = in->full;
 }
 
 static void weights_get_get(wire *w, const Agrl__V1__WeightsGet *pb, agrl_msg_weights_get *out) {
   out->actor = wire_get_str(w, pb->actor, AGRL_LIMIT_NAME, "actor");
+  out->have = pb->have;
+  out->full = pb->full;
 }
 
 static void chunk_get_put(wire *w, const agrl_msg_chunk_get *in, Agrl__V1__ChunkGet *pb) {
@@ -42,6 +79,7 @@ static void chunk_get_put(wire *w, const agrl_msg_chunk_get *in, Agrl__V1__Chunk
   pb->version = in->version;
   pb->offset = in->offset;
   pb->len = in->len;
+  pb->kind = in->kind;
 }
 
 static void chunk_get_get(wire *w, const Agrl__V1__ChunkGet *pb, agrl_msg_chunk_get *out) {
@@ -49,6 +87,7 @@ static void chunk_get_get(wire *w, const Agrl__V1__ChunkGet *pb, agrl_msg_chunk_
   out->version = pb->version;
   out->offset = pb->offset;
   out->len = pb->len;
+  out->kind = kind_get(w, pb->kind);
 }
 
 static void chunk_put(wire *w, const agrl_msg_chunk *in, Agrl__V1__Chunk *pb) {

@@ -26,6 +26,7 @@
 #define AGRL_LIMIT_GROUPS 65536u                    // ids in a list, groups in a batch
 #define AGRL_LIMIT_ENTRIES 65536u                   // journal entries in a HELLO
 #define AGRL_LIMIT_ITEMS 1024u                      // status
+#define AGRL_LIMIT_LINKS 256u                       // packages from an anchor to the newest weights
 #define AGRL_LIMIT_CHUNK AGRL_LIMIT_MIB(8)
 
 // Bodies, per kind: AGRL_LIMIT_BODY_<KIND>.

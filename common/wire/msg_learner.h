@@ -65,21 +65,34 @@ typedef struct agrl_msg_checkpointed {
   uint64_t version;
 } agrl_msg_checkpointed;
 
+typedef enum agrl_link_kind { AGRL_LINK_FULL, AGRL_LINK_ANCHOR, AGRL_LINK_DELTA, AGRL_LINK_N } agrl_link_kind;
+
+typedef struct agrl_link {   // what one fetch brings (common/ckpt/delta.h); kind and version name its bytes
+  agrl_link_kind kind;
+  uint64_t version, base;    // base: of a delta; else 0
+  uint64_t bytes;
+} agrl_link;
+
 typedef struct agrl_msg_announce {
   uint64_t run, version, bytes;
   const char *phase;         // "sft", "rl", "done"
   agrl_sha256 hash;          // of the bf16 block
   const char *config_json;   // config.json text of the model
   const char *tokenizer_path;  // tokenizer.json on this host or a shared file system
+  size_t n_links;            // answers to WEIGHTS_GET: what to fetch and apply, in order; 0 in what PUB sends
+  const agrl_link *links;
 } agrl_msg_announce;
 
 typedef struct agrl_msg_weights_get {
   const char *actor;
+  uint64_t have;             // verified version the actor has; 0: none
+  bool full;                 // a package could not be used: the block itself is wanted
 } agrl_msg_weights_get;
 
 typedef struct agrl_msg_chunk_get {
   uint64_t version, offset;
   uint32_t len;
+  agrl_link_kind kind;
 } agrl_msg_chunk_get;
 
 typedef struct agrl_msg_chunk {

@@ -13,6 +13,7 @@ BEGIN {
   home["pcre2.h"] = "common/text/"
   home["microhttpd.h"] = "common/obs/"
   home["jansson.h"] = "common/base/json"
+  home["zstd.h"] = "common/ckpt/delta"
   home["lmdb.h"] = "replay/store"
   home["xxhash.h"] = "common/base/hash"
   home["sodium.h"] = "common/base/hash"

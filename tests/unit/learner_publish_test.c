@@ -27,6 +27,8 @@ typedef struct server {  // the loop thread
   pthread_t thread;
   agrl_layout *layout;
   float *block;
+  agrl_weights *last;
+  agrl_metric *bytes;
   uint32_t step;
   atomic_uint published;
 } server;
@@ -37,9 +39,14 @@ static char endpoint[96], announce[96];
 static void on_next(uv_async_t *h) {
   (void)h;
   sv.step++;
-  for (size_t i = 0; i < sv.layout->n_elements; i++) sv.block[i] = (float)sv.step + (float)(i % 97);
+  for (size_t i = 0; i < sv.layout->n_elements; i++) sv.block[i] = (float)(i % 97) + (i % 50 == 0 ? (float)sv.step : 0);
   if (sv.step == 1) learner_publisher_model(sv.publisher, agrl_xstrdup("{\"model\":1}"), agrl_xstrdup("/run/tokenizer.json"));
-  learner_publisher_set(sv.publisher, agrl_weights_from_f32(sv.layout, sv.block, AGRL_VERSION(1, sv.step)), "rl");
+  learner_release r = {.weights = agrl_weights_from_f32(sv.layout, sv.block, AGRL_VERSION(1, sv.step)), .phase = "rl"};
+  if (sv.last != NULL) r.delta = learner_package_new(sv.last, r.weights, NULL, NULL);
+  else r.anchor = learner_package_new(NULL, r.weights, NULL, NULL);
+  agrl_weights_unref(sv.last);
+  sv.last = agrl_weights_ref(r.weights);
+  learner_publisher_set(sv.publisher, r);
   atomic_fetch_add(&sv.published, 1);
 }
 
@@ -58,7 +65,8 @@ static void *serve(void *arg) {
 
 static int setup(void **state) {
   (void)state;
-  static const agrl_metric_desc desc = {.name = "bytes", .help = "bytes", .type = AGRL_COUNTER};
+  static const char *const kinds[] = {"full", "delta", NULL}, *const dirs[] = {"sent", "received", NULL};
+  static const agrl_metric_desc desc = {.name = "bytes", .help = "bytes", .type = AGRL_COUNTER, .label = "kind", .values = kinds, .label2 = "dir", .values2 = dirs};
   agrl_spec s = {.arch = "llama", .n_layers = 2, .hidden = 128, .ffn = 512, .n_heads = 4, .n_kv_heads = 2, .head_dim = 32, .vocab = 1024,
                  .context = 64, .rope_theta = 10000, .norm_eps = 1e-5f, .tied = false, .start_id = 0, .end_id = 1};
   agrl_error err = {0};
@@ -72,7 +80,7 @@ static int setup(void **state) {
   sv.svc.run_id = 77;
   uv_loop_init(&sv.svc.loop);
   if (agrl_layout_new(&s, &sv.layout, &err) != AGRL_OK || agrl_net_open(&sv.svc.net, &sv.svc.loop, &err) != AGRL_OK ||
-      learner_publisher_open(&sv.publisher, &sv.svc, agrl_metric_register(&desc), &err) != AGRL_OK) {
+      learner_publisher_open(&sv.publisher, &sv.svc, sv.bytes = agrl_metric_register(&desc), &err) != AGRL_OK) {
     fprintf(stderr, "%s\n", err.msg);
     return 1;
   }
@@ -86,6 +94,7 @@ static int teardown(void **state) {
   (void)state;
   uv_async_send(&sv.quit);
   pthread_join(sv.thread, NULL);
+  agrl_weights_unref(sv.last);
   agrl_block_free(sv.block, sv.layout->n_elements * sizeof(float));
   agrl_layout_free(sv.layout);
   agrl_metrics_reset();
@@ -108,7 +117,7 @@ static agrl_rc ask(agrl_msg m, agrl_arena *arena, agrl_msg *answer) {
 }
 
 static agrl_msg chunk_get(uint64_t version, uint64_t offset, uint32_t len) {
-  return (agrl_msg){.kind = AGRL_MSG_CHUNK_GET, .chunk_get = {version, offset, len}};
+  return (agrl_msg){.kind = AGRL_MSG_CHUNK_GET, .chunk_get = {.version = version, .offset = offset, .len = len}};
 }
 
 static void fetch_all(uint64_t version, size_t bytes, const agrl_sha256 *hash) {
@@ -136,7 +145,7 @@ static void test_serves_versions(void **state) {
   (void)state;
   agrl_arena arena;
   agrl_arena_init(&arena, 0);
-  agrl_msg a, get = {.kind = AGRL_MSG_WEIGHTS_GET, .weights_get = {"actor-0"}};
+  agrl_msg a, get = {.kind = AGRL_MSG_WEIGHTS_GET, .weights_get = {.actor = "actor-0"}};
   assert_int_equal(ask(get, &arena, &a), AGRL_EAGAIN);
   assert_int_equal(ask(chunk_get(AGRL_VERSION(1, 1), 0, 100), &arena, &a), AGRL_EAGAIN);
   publish();
@@ -165,25 +174,56 @@ static void test_serves_versions(void **state) {
   agrl_arena_release(&arena);
 }
 
-static void test_changed_ratio(void **state) {
+static void fetch_link(const agrl_link *l, agrl_delta_reader *r) {
+  agrl_arena arena;
+  agrl_error err = {0};
+  agrl_arena_init(&arena, 0);
+  for (uint64_t got = 0; got < l->bytes;) {
+    agrl_msg a, m = chunk_get(l->version, got, 3000);
+    m.chunk_get.kind = l->kind;
+    assert_int_equal(ask(m, &arena, &a), AGRL_OK);
+    assert_true(a.chunk.version == l->version && a.chunk.offset == got && a.chunk.len > 0);
+    assert_int_equal(agrl_delta_reader_feed(r, a.chunk.data, a.chunk.len, &err), AGRL_OK);
+    got += a.chunk.len;
+    agrl_arena_clear(&arena);
+  }
+  assert_true(agrl_delta_reader_done(r));
+  agrl_arena_release(&arena);
+}
+
+static void test_serves_links(void **state) {
   (void)state;
-  size_t n = sv.layout->n_elements;
-  float *block = agrl_block_alloc(n * sizeof *block);
-  memset(block, 0, n * sizeof *block);
-  agrl_weights *a = agrl_weights_from_f32(sv.layout, block, 1);
-  for (size_t i = 0; i < n / 4; i++) block[i] = 1;
-  block[n - 1] = 1e-45f;  // rounds to the same bf16 word
-  agrl_weights *b = agrl_weights_from_f32(sv.layout, block, 2);
-  assert_true(isnan(learner_publish_changed_ratio(NULL, a)));
-  assert_float_equal(learner_publish_changed_ratio(a, a), 0, 0);
-  assert_float_equal(learner_publish_changed_ratio(a, b), (double)(n / 4) / (double)n, 1e-12);
-  agrl_weights_unref(a);
-  agrl_weights_unref(b);
-  agrl_block_free(block, n * sizeof *block);
+  agrl_arena arena;
+  agrl_arena_init(&arena, 0);
+  for (int i = 0; i < 3; i++) publish();
+  agrl_msg a, get = {.kind = AGRL_MSG_WEIGHTS_GET, .weights_get = {.actor = "actor-0"}};
+  assert_int_equal(ask(get, &arena, &a), AGRL_OK);
+  assert_int_equal(a.announce.n_links, 3);  // anchor of 1, deltas to 2 and 3
+  uint16_t *block = agrl_block_alloc(sv.layout->n_elements * sizeof *block);
+  agrl_delta_id id = {.version = AGRL_VERSION(1, 1)};
+  double sent[2] = {0};
+  for (size_t i = 0; i < 3; i++) {
+    agrl_delta_reader *r = agrl_delta_reader_new(sv.layout, block, &id);
+    fetch_link(&a.announce.links[i], r);
+    id = (agrl_delta_id){.base_version = id.version, .version = id.version + 1, .base_hash = agrl_delta_reader_id(r)->hash};
+    agrl_delta_reader_free(r);
+    sent[i > 0] += (double)a.announce.links[i].bytes;
+  }
+  agrl_sha256 h = agrl_sha256_of(block, sv.layout->n_elements * sizeof *block);
+  assert_memory_equal(&h, &a.announce.hash, sizeof h);
+  assert_true(agrl_metric_get(sv.bytes, LEARNER_BYTES_FULL_SENT) == sent[0] && agrl_metric_get(sv.bytes, LEARNER_BYTES_DELTA_SENT) == sent[1]);
+  get.weights_get.have = AGRL_VERSION(1, 3);
+  assert_int_equal(ask(get, &arena, &a), AGRL_OK);
+  assert_int_equal(a.announce.n_links, 0);
+  agrl_msg never = chunk_get(AGRL_VERSION(1, 3), 0, 10);
+  never.chunk_get.kind = AGRL_LINK_ANCHOR;  // the newest is not an anchor
+  assert_int_equal(ask(never, &arena, &a), AGRL_ENOENT);
+  agrl_block_free(block, sv.layout->n_elements * sizeof *block);
+  agrl_arena_release(&arena);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_serves_versions, setup, teardown),
-                                     cmocka_unit_test_setup_teardown(test_changed_ratio, setup, teardown)};
+                                     cmocka_unit_test_setup_teardown(test_serves_links, setup, teardown)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

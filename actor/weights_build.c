@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// See weights_build.h.
+#include "actor/weights_build.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "common/base/bug.h"
+#include "common/base/mem.h"
+
+enum { CHUNK_BYTES = 1 << 20 };
+
+void actor_weights_build_init(actor_weights_build *b, const agrl_layout *layout) {
+  memset(b, 0, sizeof *b);
+  b->layout = layout;
+  b->bytes = layout->n_elements * sizeof *b->scratch;
+}
+
+void actor_weights_build_release(actor_weights_build *b) {
+  agrl_delta_reader_free(b->reader);
+  agrl_weights_unref(b->live);
+  agrl_weights_unref(b->retired);
+  if (b->scratch) agrl_block_free(b->scratch, b->bytes);
+  memset(b, 0, sizeof *b);
+}
+
+agrl_rc actor_weights_build_ready(actor_weights_build *b, agrl_error *err) {
+  if (b->scratch) return AGRL_OK;
+  if (b->retired) {
+    b->scratch = agrl_weights_reclaim(b->retired);
+    if (!b->scratch) return agrl_fail(err, AGRL_EAGAIN, "the engine still uses the weights before the live ones");
+    b->retired = NULL;
+    return AGRL_OK;
+  }
+  b->scratch = agrl_block_alloc(b->bytes);
+  return b->scratch ? AGRL_OK : agrl_fail(err, AGRL_ENOMEM, "no memory for %zu bytes of weights", b->bytes);
+}
+
+static uint64_t live_version(const actor_weights_build *b) { return b->live ? agrl_weights_version(b->live) : 0; }
+
+// Every link begins where the one before it ended; only the first may begin from nothing.
+static bool connected(const agrl_link *links, size_t n, uint64_t from, uint64_t to) {
+  for (size_t i = 0; i < n; i++) {
+    bool delta = links[i].kind == AGRL_LINK_DELTA;
+    if (links[i].kind == AGRL_LINK_FULL && n > 1) return false;
+    if (!links[i].bytes || delta == (links[i].base == 0) || (delta ? links[i].base != from : i > 0)) return false;
+    from = links[i].version;
+  }
+  return n && from == to;
+}
+
+// The reader of the link at hand; the block itself needs none.
+static void open_link(actor_weights_build *b) {
+  agrl_delta_reader_free(b->reader);
+  b->reader = NULL;
+  b->got = 0;
+  if (b->at == b->n_links || b->links[b->at].kind == AGRL_LINK_FULL) return;
+  const agrl_link *l = &b->links[b->at];
+  agrl_delta_id expected = {.version = l->version, .base_version = l->base};
+  if (l->base) expected.base_hash = b->reached_hash;
+  b->reader = agrl_delta_reader_new(b->layout, b->scratch, &expected);
+}
+
+agrl_rc actor_weights_build_begin(actor_weights_build *b, const agrl_msg_announce *a, agrl_error *err) {
+  AGRL_ASSERT(b->scratch);
+  if (a->n_links > AGRL_LIMIT_LINKS || !connected(a->links, a->n_links, live_version(b), a->version))
+    return agrl_fail(err, AGRL_EVERSION, "%zu links do not lead from version %" PRIu64 " to %" PRIu64, a->n_links, live_version(b), a->version);
+  if (a->links[0].kind == AGRL_LINK_FULL && a->links[0].bytes != b->bytes)
+    return agrl_fail(err, AGRL_EVERSION, "a block of %" PRIu64 " bytes, expected %zu", a->links[0].bytes, b->bytes);
+  memcpy(b->links, a->links, a->n_links * sizeof *a->links);
+  b->n_links = a->n_links;
+  b->version = a->version;
+  b->hash = a->hash;
+  b->at = 0;
+  if (b->live) b->reached_hash = agrl_weights_hash(b->live);
+  open_link(b);
+  return AGRL_OK;
+}
+
+void actor_weights_build_fill(actor_weights_build *b) {
+  if (b->links[0].kind == AGRL_LINK_DELTA) memcpy(b->scratch, agrl_weights_block(b->live), b->bytes);
+  else if (b->links[0].kind == AGRL_LINK_ANCHOR) memset(b->scratch, 0, b->bytes);
+}
+
+bool actor_weights_build_next(actor_weights_build *b, agrl_msg_chunk_get *get) {
+  if (b->at == b->n_links) return false;
+  const agrl_link *l = &b->links[b->at];
+  uint64_t left = l->bytes - b->got;
+  *get = (agrl_msg_chunk_get){.kind = l->kind, .version = l->version, .offset = b->got, .len = left < CHUNK_BYTES ? (uint32_t)left : CHUNK_BYTES};
+  return true;
+}
+
+// The link is in: what its head says was reached is what the next one must build on, and at the end what was announced.
+static agrl_rc end_link(actor_weights_build *b, agrl_error *err) {
+  if (b->reader) {
+    if (!agrl_delta_reader_done(b->reader)) return agrl_fail(err, AGRL_EPARSE, "the package ends early");
+    b->reached_hash = agrl_delta_reader_id(b->reader)->hash;
+  } else {
+    b->reached_hash = b->hash;
+  }
+  if (++b->at == b->n_links && memcmp(&b->reached_hash, &b->hash, sizeof b->hash) != 0)
+    return agrl_fail(err, AGRL_EVERSION, "the last package leads to other weights than those announced");
+  open_link(b);
+  return AGRL_OK;
+}
+
+agrl_rc actor_weights_build_take(actor_weights_build *b, const agrl_msg_chunk *k, agrl_error *err) {
+  AGRL_ASSERT(b->at < b->n_links);
+  const agrl_link *l = &b->links[b->at];
+  if (k->version != l->version || k->offset != b->got || !k->len || k->len > l->bytes - b->got)
+    return agrl_fail(err, AGRL_EVERSION, "chunk at %" PRIu64 " of version %" PRIu64 ", asked for was %" PRIu64 " of %" PRIu64, k->offset, k->version,
+                     b->got, l->version);
+  if (b->reader) {
+    agrl_rc rc = agrl_delta_reader_feed(b->reader, k->data, k->len, err);
+    if (rc) return rc;
+  } else {
+    memcpy((uint8_t *)b->scratch + b->got, k->data, k->len);
+  }
+  b->got += k->len;
+  return b->got == l->bytes ? end_link(b, err) : AGRL_OK;
+}
+
+bool actor_weights_build_verify(const actor_weights_build *b) {
+  agrl_sha256 got = agrl_sha256_of(b->scratch, b->bytes);
+  return memcmp(&got, &b->hash, sizeof got) == 0;
+}
+
+agrl_weights *actor_weights_build_commit(actor_weights_build *b) {
+  AGRL_ASSERT(!b->retired && b->at == b->n_links);
+  b->retired = b->live;
+  b->live = agrl_weights_adopt(b->layout, b->scratch, b->version, &b->hash);
+  b->scratch = NULL;
+  return agrl_weights_ref(b->live);
+}

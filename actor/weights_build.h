@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// The scratch block in which the next weights are put together from links (fetched by weights_client.c): which bytes come
+// next, are they the ones that belong there, and what the block is when they are all in. No sockets, no threads: the two slow
+// things, filling and hashing a block, are plain functions that a worker may run while nothing else touches the build.
+#ifndef AGRL_ACTOR_WEIGHTS_BUILD_H
+#define AGRL_ACTOR_WEIGHTS_BUILD_H
+
+#include "common/ckpt/delta.h"
+#include "common/model/weights.h"
+#include "common/wire/limits.h"
+#include "common/wire/msg.h"
+
+typedef struct actor_weights_build {
+  const agrl_layout *layout;
+  size_t bytes;            // of a block
+  agrl_weights *live, *retired;  // references of ours; retired: the one before, perhaps still the engine's too
+  uint16_t *scratch;       // NULL while the engine holds what will be it
+  // the way under way
+  uint64_t version;        // where it leads
+  agrl_sha256 hash;
+  agrl_link links[AGRL_LIMIT_LINKS];
+  size_t n_links, at;      // at: the link being received
+  uint64_t got;            // bytes of it
+  agrl_delta_reader *reader;  // of a package; NULL for the block itself
+  agrl_sha256 reached_hash;   // named by the last package applied: what the next one must build on
+} actor_weights_build;
+
+void actor_weights_build_init(actor_weights_build *b, const agrl_layout *layout);
+void actor_weights_build_release(actor_weights_build *b);
+// Makes the scratch block available: the retired snapshot's, or a new one. AGRL_EAGAIN: the engine has not swapped yet.
+agrl_rc actor_weights_build_ready(actor_weights_build *b, agrl_error *err);
+// Begins with the announcement's links. AGRL_EVERSION: they do not lead from the live version to the announced one.
+agrl_rc actor_weights_build_begin(actor_weights_build *b, const agrl_msg_announce *a, agrl_error *err);
+void actor_weights_build_fill(actor_weights_build *b);  // the scratch as the first link needs it; before the first chunk
+// What to ask for; the next chunk must answer exactly this. False: all is in.
+bool actor_weights_build_next(actor_weights_build *b, agrl_msg_chunk_get *get);
+// AGRL_EVERSION: not the bytes that come next, or of another base. AGRL_EPARSE: damaged.
+agrl_rc actor_weights_build_take(actor_weights_build *b, const agrl_msg_chunk *k, agrl_error *err);
+bool actor_weights_build_verify(const actor_weights_build *b);  // true: the scratch has the announced hash
+// The scratch becomes the live snapshot; the caller's reference to it.
+agrl_weights *actor_weights_build_commit(actor_weights_build *b);
+
+#endif
