@@ -20,6 +20,7 @@ void actor_weights_build_release(actor_weights_build *b) {
   agrl_delta_reader_free(b->reader);
   agrl_weights_unref(b->live);
   agrl_weights_unref(b->retired);
+  agrl_weights_unref(b->verified);
   if (b->scratch) agrl_block_free(b->scratch, b->bytes);
   memset(b, 0, sizeof *b);
 }
@@ -120,15 +121,20 @@ agrl_rc actor_weights_build_take(actor_weights_build *b, const agrl_msg_chunk *k
   return b->got == l->bytes ? end_link(b, err) : AGRL_OK;
 }
 
-bool actor_weights_build_verify(const actor_weights_build *b) {
+bool actor_weights_build_verify(actor_weights_build *b) {
+  AGRL_ASSERT(b->at == b->n_links && !b->verified);
   agrl_sha256 got = agrl_sha256_of(b->scratch, b->bytes);
-  return memcmp(&got, &b->hash, sizeof got) == 0;
+  if (memcmp(&got, &b->hash, sizeof got) != 0) return false;
+  b->verified = agrl_weights_adopt(b->layout, b->scratch, b->version, &b->hash);
+  b->scratch = NULL;
+  agrl_weights_pack(b->verified, NULL);
+  return true;
 }
 
 agrl_weights *actor_weights_build_commit(actor_weights_build *b) {
-  AGRL_ASSERT(!b->retired && b->at == b->n_links);
+  AGRL_ASSERT(!b->retired && b->verified);
   b->retired = b->live;
-  b->live = agrl_weights_adopt(b->layout, b->scratch, b->version, &b->hash);
-  b->scratch = NULL;
+  b->live = b->verified;
+  b->verified = NULL;
   return agrl_weights_ref(b->live);
 }

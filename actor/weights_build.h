@@ -14,6 +14,7 @@ typedef struct actor_weights_build {
   const agrl_layout *layout;
   size_t bytes;            // of a block
   agrl_weights *live, *retired;  // references of ours; retired: the one before, perhaps still the engine's too
+  agrl_weights *verified;  // between verify and commit
   uint16_t *scratch;       // NULL while the engine holds what will be it
   // the way under way
   uint64_t version;        // where it leads
@@ -36,8 +37,10 @@ void actor_weights_build_fill(actor_weights_build *b);  // the scratch as the fi
 bool actor_weights_build_next(actor_weights_build *b, agrl_msg_chunk_get *get);
 // AGRL_EVERSION: not the bytes that come next, or of another base. AGRL_EPARSE: damaged.
 agrl_rc actor_weights_build_take(actor_weights_build *b, const agrl_msg_chunk *k, agrl_error *err);
-bool actor_weights_build_verify(const actor_weights_build *b);  // true: the scratch has the announced hash
-// The scratch becomes the live snapshot; the caller's reference to it.
+// True: the scratch has the announced hash, and is now a snapshot, packed for decoding. For a worker: at 135M parameters
+// it takes a few tenths of a second.
+bool actor_weights_build_verify(actor_weights_build *b);
+// What was verified becomes the live snapshot; the caller's reference to it.
 agrl_weights *actor_weights_build_commit(actor_weights_build *b);
 
 #endif

@@ -63,7 +63,7 @@ agrl_rc learner_checkpoint_save(const learner_core *c, const char *dir, agrl_err
   if (c->tokenizer_config.len > 0)
     extra[n++] = (agrl_ckpt_extra){AGRL_CKPT_TOKENIZER_CONFIG, c->tokenizer_config.data, c->tokenizer_config.len};
   if (c->chat_template.len > 0) extra[n++] = (agrl_ckpt_extra){AGRL_CKPT_CHAT_TEMPLATE, c->chat_template.data, c->chat_template.len};
-  agrl_rc rc = agrl_ckpt_save(dir, c->layout, c->optim.served, AGRL_DTYPE_BF16, c->tokenizer_json.data, c->tokenizer_json.len,
+  agrl_rc rc = agrl_ckpt_save(dir, c->layout, c->optim.master, AGRL_DTYPE_BF16, c->tokenizer_json.data, c->tokenizer_json.len,
                               c->version, extra, n, err);
   agrl_buf_release(&state);
   return rc;
@@ -91,20 +91,23 @@ agrl_rc learner_checkpoint_load(learner_core *c, const char *dir, agrl_error *er
   float *blocks[N_BLOCKS] = {c->optim.master, c->optim.m, c->optim.v};
   for (size_t i = 0; rc == AGRL_OK && i < N_BLOCKS; i++) rc = read_block(dir, BLOCK_FILES[i], blocks[i], n, err);
   if (rc == AGRL_OK) rc = read_state(c, dir, err);
-  if (rc == AGRL_OK) learner_optim_reserve(&c->optim);
+  if (rc == AGRL_OK) learner_optim_reserve(&c->optim, c->pool);
   return rc;
 }
 
 agrl_rc learner_reference_load(learner_core *c, const char *dir, agrl_error *err) {
   agrl_layout *layout = NULL;
+  float *block = NULL;
   uint64_t version;
-  agrl_rc rc = agrl_ckpt_load(dir, &layout, &c->reference, &version, err);
+  agrl_rc rc = agrl_ckpt_load(dir, &layout, &block, &version, err);
   if (rc != AGRL_OK) return rc;
-  if (layout->n_elements != c->layout->n_elements) {
+  if (layout->n_elements == c->layout->n_elements) {
+    c->reference = agrl_weights_from_f32(c->layout, block, version);
+    agrl_weights_pack(c->reference, c->pool);
+  } else {
     rc = agrl_fail(err, AGRL_EPARSE, "%s: the reference has %zu parameters, the model %zu", dir, layout->n_elements, c->layout->n_elements);
-    agrl_block_free(c->reference, layout->n_elements * sizeof(float));
-    c->reference = NULL;
   }
+  agrl_block_free(block, layout->n_elements * sizeof(float));
   agrl_layout_free(layout);
   return rc;
 }

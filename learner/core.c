@@ -22,7 +22,7 @@ agrl_rc learner_core_adopt(learner_core *c, agrl_layout *layout, const float *bl
   c->end_id = layout->spec.end_id;
   learner_pack_init(&c->pack, pass_tokens(c));
   agrl_rc rc = agrl_trainer_new(layout, c->pool, pass_tokens(c), (agrl_recompute)c->config->learner.recompute, &c->trainer, err);
-  return rc != AGRL_OK ? rc : learner_optim_init(&c->optim, layout, block, err);
+  return rc != AGRL_OK ? rc : learner_optim_init(&c->optim, layout, c->pool, block, err);
 }
 
 void learner_core_release(learner_core *c) {
@@ -30,7 +30,7 @@ void learner_core_release(learner_core *c) {
     learner_sft_set_close(c->sft);
     free(c->sft);
   }
-  if (c->reference != NULL) agrl_block_free(c->reference, c->layout->n_elements * sizeof(float));
+  agrl_weights_unref(c->reference);
   learner_optim_release(&c->optim);
   learner_pack_release(&c->pack);
   if (c->trainer != NULL) agrl_trainer_free(c->trainer);

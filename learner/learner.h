@@ -16,11 +16,14 @@
 #include "common/wire/msg.h"
 #include "learner/stats.h"
 
-// ---- optim.c: f32 master weights, AdamW moments, and what is served: bf16 words and the same values as f32.
+// ---- optim.c: 22 bytes a parameter: f32 master weight, two moments and gradient, and what is served in bf16: the block
+// in the layout (hash, checkpoint, wire, embedding rows) and the matrices packed for forward and backward.
 typedef struct learner_optim {
   const agrl_layout *layout;
-  float *master, *m, *v, *grads, *served;  // n_elements each
-  uint16_t *bf16;
+  float *master, *m, *v, *grads;  // n_elements each
+  uint16_t *bf16;                 // master rounded, always
+  agrl_packed *fwd, *bwd;
+  agrl_params served;             // of bf16, fwd and bwd, for the trainer
   uint64_t updates;  // AdamW steps applied (a skipped step does not count)
 } learner_optim;
 
@@ -28,12 +31,13 @@ typedef struct learner_hyper {
   double lr, weight_decay, beta1, beta2, eps, grad_clip;
 } learner_hyper;
 
-agrl_rc learner_optim_init(learner_optim *o, const agrl_layout *l, const float *block, agrl_error *err);  // zero moments
+// Zero moments. AGRL_ENOMEM.
+agrl_rc learner_optim_init(learner_optim *o, const agrl_layout *l, agrl_pool *pool, const float *block, agrl_error *err);
 void learner_optim_release(learner_optim *o);
 void learner_optim_zero_grads(learner_optim *o);
 // Clips by global norm and updates. False, and nothing changed, when the norm is not finite. *grad_norm: before clipping.
 bool learner_optim_step(learner_optim *o, agrl_pool *pool, const learner_hyper *h, double *grad_norm, bool *clipped);
-void learner_optim_reserve(learner_optim *o);  // served and bf16 again from master
+void learner_optim_reserve(learner_optim *o, agrl_pool *pool);  // what is served, again from master
 agrl_sha256 learner_optim_hash(const learner_optim *o);
 
 // ---- lr.c: linear warm-up, then cosine to lr * min_ratio at the last step. step is 0-based.
@@ -98,7 +102,7 @@ typedef struct learner_core {
   agrl_buf tokenizer_json, tokenizer_config, chat_template;  // files of model.init, written into every checkpoint; empty: none
   int32_t start_id, end_id;
   learner_optim optim;
-  float *reference;       // frozen weights of the KL term; NULL when kl_beta is 0
+  agrl_weights *reference;  // frozen weights of the KL term, packed; NULL when kl_beta is 0
   learner_pack pack;
   learner_sft_set *sft;   // NULL when neither SFT nor grpo.sft_weight needs it
   learner_sft_cursor cursor;

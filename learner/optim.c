@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Optimiser state as flat blocks in the parameters' layout: master, moments, gradients, and the two faces of what is
-// served (bf16 words for the wire, the same values as f32 for the next forward, so that log-probs are the actors').
+// Optimiser state as flat blocks in the parameters' layout: master, moments, gradients, and what is served, packed again
+// after every update.
 #include <math.h>
 #include <string.h>
 
@@ -8,41 +8,51 @@
 #include "common/tensor/tensor.h"
 #include "learner/learner.h"
 
-agrl_rc learner_optim_init(learner_optim *o, const agrl_layout *l, const float *block, agrl_error *err) {
+agrl_rc learner_optim_init(learner_optim *o, const agrl_layout *l, agrl_pool *pool, const float *block, agrl_error *err) {
   memset(o, 0, sizeof *o);
   o->layout = l;
-  float **blocks[] = {&o->master, &o->m, &o->v, &o->grads, &o->served};
+  float **blocks[] = {&o->master, &o->m, &o->v, &o->grads};
   for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
     *blocks[i] = agrl_block_alloc(l->n_elements * sizeof(float));
     if (*blocks[i] == NULL) goto no_memory;
   }
   o->bf16 = agrl_block_alloc(l->n_elements * sizeof *o->bf16);
-  if (o->bf16 == NULL) goto no_memory;
+  o->fwd = agrl_packed_new(l, AGRL_PACK_FWD);
+  o->bwd = agrl_packed_new(l, AGRL_PACK_BWD);
+  if (o->bf16 == NULL || o->fwd == NULL || o->bwd == NULL) goto no_memory;
+  o->served = (agrl_params){.bf16 = o->bf16, .fwd = o->fwd, .bwd = o->bwd};
   memcpy(o->master, block, l->n_elements * sizeof(float));
-  learner_optim_reserve(o);
+  learner_optim_reserve(o, pool);
   return AGRL_OK;
 
 no_memory:
   learner_optim_release(o);
   return agrl_fail(err, AGRL_ENOMEM, "optimiser state of %zu parameters needs %zu MiB", l->n_elements,
-                   l->n_elements * (5 * sizeof(float) + sizeof(uint16_t)) >> 20);
+                   l->n_elements * (4 * sizeof(float) + 3 * sizeof(uint16_t)) >> 20);
 }
 
 void learner_optim_release(learner_optim *o) {
   if (o->layout == NULL) return;
   size_t bytes = o->layout->n_elements * sizeof(float);
-  float *blocks[] = {o->master, o->m, o->v, o->grads, o->served};
+  float *blocks[] = {o->master, o->m, o->v, o->grads};
   for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
     if (blocks[i] != NULL) agrl_block_free(blocks[i], bytes);
   if (o->bf16 != NULL) agrl_block_free(o->bf16, bytes / 2);
+  agrl_packed_free(o->fwd);
+  agrl_packed_free(o->bwd);
   memset(o, 0, sizeof *o);
 }
 
 void learner_optim_zero_grads(learner_optim *o) { memset(o->grads, 0, o->layout->n_elements * sizeof(float)); }
 
-void learner_optim_reserve(learner_optim *o) {
+static void pack(learner_optim *o, agrl_pool *pool) {
+  agrl_packed_fill(o->fwd, pool, o->bf16);
+  agrl_packed_fill(o->bwd, pool, o->bf16);
+}
+
+void learner_optim_reserve(learner_optim *o, agrl_pool *pool) {
   agrl_bf16_from_f32(o->bf16, o->master, o->layout->n_elements);
-  agrl_f32_from_bf16(o->served, o->bf16, o->layout->n_elements);
+  pack(o, pool);
 }
 
 bool learner_optim_step(learner_optim *o, agrl_pool *pool, const learner_hyper *h, double *grad_norm, bool *clipped) {
@@ -64,8 +74,9 @@ bool learner_optim_step(learner_optim *o, agrl_pool *pool, const learner_hyper *
     const agrl_tensor_desc *t = &l->tensors[i];
     size_t at = t->offset;
     a.wd = t->decay ? (float)h->weight_decay : 0.0f;
-    agrl_adamw_step(pool, o->master + at, o->m + at, o->v + at, o->grads + at, o->served + at, o->bf16 + at, t->rows * t->cols, &a);
+    agrl_adamw_step(pool, o->master + at, o->m + at, o->v + at, o->grads + at, o->bf16 + at, t->rows * t->cols, &a);
   }
+  pack(o, pool);
   return true;
 }
 

@@ -68,7 +68,7 @@ agrl_rc learner_pack_cross_entropy(learner_core *c, double weight, double *loss,
   double sum = 0.0;
   for (size_t i = 0; i < p->n_tokens; i++) n += p->target[i] >= 0;
   for (size_t i = 0; i < p->n_tokens; i++) p->dlogp[i] = p->target[i] >= 0 ? (float)(-weight / (double)n) : 0.0f;
-  agrl_rc rc = agrl_trainer_forward_backward(c->trainer, c->optim.served, &b, p->dlogp, p->logp, c->optim.grads, err);
+  agrl_rc rc = agrl_trainer_forward_backward(c->trainer, &c->optim.served, &b, p->dlogp, p->logp, c->optim.grads, err);
   if (rc != AGRL_OK) return rc;
   for (size_t i = 0; i < p->n_tokens; i++) sum -= p->target[i] >= 0 ? p->logp[i] : 0.0f;
   *loss = sum / (double)n;

@@ -52,7 +52,7 @@ static agrl_rc find_gamma(step *s, agrl_error *err) {
       if (s->rows[i].guided && !learner_pack_share(p, &s->rows[i].seq)) break;
     if (p->n_seqs == 0) break;
     agrl_batch b = learner_pack_batch(p);
-    rc = agrl_trainer_forward(s->c->trainer, s->c->optim.served, &b, false, p->logp, NULL, err);
+    rc = agrl_trainer_forward(s->c->trainer, &s->c->optim.served, &b, false, p->logp, NULL, err);
     for (size_t k = from, q = 0; rc == AGRL_OK && k < i; k++) {
       if (!s->rows[k].guided) continue;
       const float *old = s->rows[k].member->trace.logprobs;
@@ -107,8 +107,11 @@ static agrl_rc train_pass(step *s, size_t from, size_t to, agrl_error *err) {
   uint64_t t0 = agrl_mono_ns();
   agrl_rc rc = AGRL_OK;
   bool with_ref = c->reference != NULL && s->params.kl_beta > 0.0;
-  if (with_ref) rc = agrl_trainer_forward(c->trainer, c->reference, &b, false, p->ref, NULL, err);
-  if (rc == AGRL_OK) rc = agrl_trainer_forward(c->trainer, c->optim.served, &b, true, p->logp, p->entropy, err);
+  if (with_ref) {
+    const agrl_params ref = {.bf16 = agrl_weights_block(c->reference), .fwd = agrl_weights_matrices(c->reference)};
+    rc = agrl_trainer_forward(c->trainer, &ref, &b, false, p->ref, NULL, err);
+  }
+  if (rc == AGRL_OK) rc = agrl_trainer_forward(c->trainer, &c->optim.served, &b, true, p->logp, p->entropy, err);
   if (rc != AGRL_OK) return rc;
   s->st->forward_seconds += agrl_since_s(t0);
   t0 = agrl_mono_ns();
@@ -126,7 +129,7 @@ static agrl_rc train_pass(step *s, size_t from, size_t to, agrl_error *err) {
     learner_loss_grpo.row(&s->params, &row, &s->st->loss);
     observe_row(s, r, at);
   }
-  agrl_trainer_backward(c->trainer, c->optim.served, &b, p->dlogp, c->optim.grads);
+  agrl_trainer_backward(c->trainer, &c->optim.served, &b, p->dlogp, c->optim.grads);
   s->st->backward_seconds += agrl_since_s(t0);
   s->st->tokens += p->n_tokens;
   s->st->sequences += p->n_seqs;

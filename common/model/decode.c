@@ -37,6 +37,9 @@ static void carve_all(agrl_decoder *d, agrl_carver *c) {
   d->gate = agrl_carve_rows(c, rows, d->F);
   d->up = agrl_carve_rows(c, rows, d->F);
   d->act = agrl_carve_rows(c, rows, d->F);
+  size_t widest = d->C > d->H * d->D ? d->C : d->H * d->D;
+  if (d->F > widest) widest = d->F;
+  d->x16 = agrl_carve(c, rows, agrl_bf16_stride(widest) * sizeof *d->x16);
   if (c->base == NULL) return;
   for (size_t i = 0; i < B; i++) {
     d->prefixes[i].kv = prefix_kv + i * per_prefix;

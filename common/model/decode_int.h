@@ -41,6 +41,7 @@ struct agrl_decoder {
   float *x, *xn;                // (R,C) residual stream, normed
   float *q, *k, *v, *o;         // (R,H,D) (R,KV,D) (R,KV,D) (R,H,D)
   float *gate, *up, *act;       // (R,F)
+  uint16_t *x16;                // (R, max(C,H*D,F)) bf16 rows: the input of a product
   void *block;
   size_t block_bytes;
 };

@@ -17,46 +17,55 @@ static void embed(agrl_decoder *d, const agrl_weights *w, const int32_t *tokens,
   }
 }
 
-// y = x W^T for one projection of x(M,I) to y(M,O).
-static void linear(agrl_decoder *d, const agrl_weights *w, float *y, const float *x, int weight, int bias, size_t M, size_t I,
-                   size_t O) {
-  agrl_linear_bf16(d->pool, y, x, agrl_weights_tensor(w, weight), bias_of(w, bias), M, I, O);
+// A product's other side: the weight and bias are indexes, add may be NULL.
+static agrl_linear_out output(const agrl_decoder *d, const agrl_weights *w, float *y, int weight, int bias, const float *add) {
+  return (agrl_linear_out){y, agrl_weights_packed(w, weight), bias_of(w, bias), add, d->layout->tensors[weight].rows};
 }
 
-static void query(agrl_decoder *d, const agrl_weights *w, const agrl_layer_index *n, const float *xn, const int32_t *pos,
-                  size_t M) {
-  float *raw = n->q_norm >= 0 ? d->o : d->q;  // o is free until attention writes it
-  linear(d, w, raw, xn, n->q, n->q_bias, M, d->C, d->H * d->D);
-  if (n->q_norm >= 0)
-    agrl_rmsnorm(d->pool, d->q, NULL, raw, agrl_weights_vector(w, n->q_norm), M * d->H, d->D, d->layout->spec.norm_eps);
-  agrl_rope(d->pool, d->q, pos, d->rope, M, d->H, d->D, 1);
+// Rounds x(M,I) and multiplies.
+static void linear(agrl_decoder *d, const agrl_linear_out *out, size_t n, const float *x, size_t M, size_t I) {
+  agrl_bf16_rows(d->pool, d->x16, NULL, x, M, I);
+  agrl_linear(d->pool, out, n, d->x16, M, I);
 }
 
-static void key_value(agrl_decoder *d, const agrl_weights *w, const agrl_layer_index *n, size_t M) {
-  float *raw = n->k_norm >= 0 ? d->o : d->k;
-  linear(d, w, raw, d->xn, n->k, n->k_bias, M, d->C, d->KV * d->D);
-  linear(d, w, d->v, d->xn, n->v, n->v_bias, M, d->C, d->KV * d->D);
-  if (n->k_norm >= 0)
-    agrl_rmsnorm(d->pool, d->k, NULL, raw, agrl_weights_vector(w, n->k_norm), M * d->KV, d->D, d->layout->spec.norm_eps);
-  agrl_rope(d->pool, d->k, d->pos, d->rope, M, d->KV, d->D, 1);
+// Queries, keys and values of M rows of x: with query false, keys and values only; with key_value false, queries only.
+static void project(agrl_decoder *d, const agrl_weights *w, const agrl_layer_index *n, const float *xn, const int32_t *pos, size_t M,
+                    bool query, bool key_value) {
+  agrl_linear_out out[3];
+  size_t outs = 0;
+  const float eps = d->layout->spec.norm_eps;
+  if (query) out[outs++] = output(d, w, d->q, n->q, n->q_bias, NULL);
+  if (key_value) {
+    out[outs++] = output(d, w, d->k, n->k, n->k_bias, NULL);
+    out[outs++] = output(d, w, d->v, n->v, n->v_bias, NULL);
+  }
+  linear(d, out, outs, xn, M, d->C);
+  if (query) {
+    if (n->q_norm >= 0) agrl_rmsnorm(d->pool, d->q, NULL, d->q, agrl_weights_vector(w, n->q_norm), M * d->H, d->D, eps);
+    agrl_rope(d->pool, d->q, pos, d->rope, M, d->H, d->D, 1);
+  }
+  if (key_value) {
+    if (n->k_norm >= 0) agrl_rmsnorm(d->pool, d->k, NULL, d->k, agrl_weights_vector(w, n->k_norm), M * d->KV, d->D, eps);
+    agrl_rope(d->pool, d->k, pos, d->rope, M, d->KV, d->D, 1);
+  }
 }
 
-// Output projection and feed-forward of rows [0,M) of o into the residual stream x.
+// Output projection and feed-forward of rows [0,M) of o, added to the residual stream x.
 static void finish_layer(agrl_decoder *d, const agrl_weights *w, const agrl_layer_index *n, float *x, size_t M) {
-  linear(d, w, d->xn, d->o, n->o, -1, M, d->H * d->D, d->C);
-  agrl_add(x, d->xn, M * d->C);
+  const agrl_linear_out o = output(d, w, x, n->o, -1, x), down = output(d, w, x, n->down, -1, x);
+  const agrl_linear_out wide[] = {output(d, w, d->gate, n->gate, -1, NULL), output(d, w, d->up, n->up, -1, NULL)};
+  linear(d, &o, 1, d->o, M, d->H * d->D);
   agrl_rmsnorm(d->pool, d->xn, NULL, x, agrl_weights_vector(w, n->post_norm), M, d->C, d->layout->spec.norm_eps);
-  linear(d, w, d->gate, d->xn, n->gate, -1, M, d->C, d->F);
-  linear(d, w, d->up, d->xn, n->up, -1, M, d->C, d->F);
+  linear(d, wide, 2, d->xn, M, d->C);
   agrl_swiglu(d->pool, d->act, d->gate, d->up, M, d->F);
-  linear(d, w, d->xn, d->act, n->down, -1, M, d->F, d->C);
-  agrl_add(x, d->xn, M * d->C);
+  linear(d, &down, 1, d->act, M, d->F);
 }
 
 static void head(agrl_decoder *d, const agrl_weights *w, const float *x, float *logits, size_t M) {
   const agrl_layout *l = d->layout;
+  const agrl_linear_out out = output(d, w, logits, l->head, -1, NULL);
   agrl_rmsnorm(d->pool, d->xn, NULL, x, agrl_weights_vector(w, l->final_norm), M, d->C, l->spec.norm_eps);
-  linear(d, w, logits, d->xn, l->head, -1, M, d->C, d->V);
+  linear(d, &out, 1, d->xn, M, d->C);
 }
 
 static agrl_prefix *free_prefix(agrl_decoder *d) {
@@ -78,15 +87,15 @@ agrl_prefix *agrl_decoder_prefill(agrl_decoder *d, const agrl_weights *w, const 
   for (size_t l = 0; l < d->L; l++) {
     const agrl_layer_index *t = &d->layout->layers[l];
     agrl_rmsnorm(d->pool, d->xn, NULL, d->x, agrl_weights_vector(w, t->in_norm), n, d->C, d->layout->spec.norm_eps);
-    key_value(d, w, t, n);
+    const bool last_layer = l + 1 == d->L;
+    project(d, w, t, d->xn, d->pos, n, !last_layer, true);
     const agrl_attn_cache cache = decode_prefix_cache(d, p, l);
     agrl_attn_put(&cache, 0, 0, d->k, d->v, n, d->KV, d->D);
-    if (l + 1 < d->L) {
-      query(d, w, t, d->xn, d->pos, n);
+    if (!last_layer) {
       agrl_attn(d->pool, d->o, NULL, d->q, d->k, d->v, &whole, d->H, d->KV, d->D);
       finish_layer(d, w, t, d->x, n);
     } else {
-      query(d, w, t, d->xn + (n - 1) * d->C, d->pos + n - 1, 1);
+      project(d, w, t, d->xn + (n - 1) * d->C, d->pos + n - 1, 1, true, false);
       d->order[0] = (agrl_attn_seq){.own = cache, .n = n};
       const size_t n_parts = agrl_attn_plan(d->parts, d->order, 1, d->H, d->KV, agrl_pool_threads(d->pool));
       agrl_attn_decode(d->pool, d->o, d->q, d->order, d->parts, n_parts, d->H, d->KV, d->D);
@@ -138,8 +147,7 @@ void agrl_decoder_step(agrl_decoder *d, const agrl_weights *w, agrl_seq *const *
   for (size_t l = 0; l < d->L; l++) {
     const agrl_layer_index *t = &d->layout->layers[l];
     agrl_rmsnorm(d->pool, d->xn, NULL, d->x, agrl_weights_vector(w, t->in_norm), n, d->C, d->layout->spec.norm_eps);
-    query(d, w, t, d->xn, d->pos, n);
-    key_value(d, w, t, n);
+    project(d, w, t, d->xn, d->pos, n, true, true);
     step_caches(d, n, l);
     agrl_attn_append(d->pool, d->order, n, d->k, d->v, d->KV, d->D);
     agrl_attn_decode(d->pool, d->o, d->q, d->order, d->parts, n_parts, d->H, d->KV, d->D);

@@ -28,11 +28,22 @@ static void carve_layer(const agrl_trainer *t, agrl_carver *c, train_saved *out)
   if (c->base != NULL) *out = s;
 }
 
-static size_t largest_tensor(const agrl_layout *l) {
+static size_t most(size_t a, size_t b) { return a > b ? a : b; }
+
+// Inputs of products: at most T rows of a layer's widest, or a chunk of logits.
+static void carve_inputs(agrl_trainer *t, agrl_carver *c) {
+  const size_t T = t->max_tokens, x = most(most(t->C, t->F), t->H * t->D), dy = most(x, t->KV * t->D);
   size_t n = 0;
-  for (size_t i = 0; i < l->n_tensors; i++)
-    if (l->tensors[i].rows * l->tensors[i].cols > n) n = l->tensors[i].rows * l->tensors[i].cols;
-  return n;
+  t->vector_at = agrl_carve(c, t->layout->n_tensors, sizeof *t->vector_at);
+  for (size_t i = 0; i < t->layout->n_tensors; i++) {
+    if (t->layout->tensors[i].decay) continue;
+    if (c->base != NULL) t->vector_at[i] = n;
+    n += (t->layout->tensors[i].cols + 15) / 16 * 16;
+  }
+  t->vectors = agrl_carve(c, n, sizeof *t->vectors);
+  t->rows16 = agrl_carve(c, most(T * agrl_bf16_stride(dy), t->chunk * agrl_bf16_stride(t->V)), sizeof *t->rows16);
+  t->pairs_x = agrl_carve(c, agrl_packed_words(x, T), sizeof *t->pairs_x);
+  t->pairs_dy = agrl_carve(c, most(agrl_packed_words(dy, T), agrl_packed_words(t->V, t->chunk)), sizeof *t->pairs_dy);
 }
 
 static void carve_scratch(agrl_trainer *t, agrl_carver *c) {
@@ -54,7 +65,7 @@ static void carve_scratch(agrl_trainer *t, agrl_carver *c) {
   t->d_o = agrl_carve_rows(c, T, Q);
   t->dq_raw = norm ? agrl_carve_rows(c, T, Q) : NULL;
   t->dk_raw = norm ? agrl_carve_rows(c, T, K) : NULL;
-  t->w16 = agrl_carve(c, largest_tensor(t->layout), sizeof *t->w16);
+  carve_inputs(t, c);
   t->logits = agrl_carve_rows(c, t->chunk, t->V);
   t->sel = agrl_carve(c, T, sizeof *t->sel);
   t->sel_target = agrl_carve(c, T, sizeof *t->sel_target);
@@ -138,42 +149,35 @@ size_t agrl_trainer_max_tokens(const agrl_trainer *t) { return t->max_tokens; }
 
 size_t agrl_trainer_bytes(const agrl_trainer *t) { return t->block_bytes + sizeof *t; }
 
-static void add_residual(float *y, const float *x, const float *branch, size_t n) {
-  memcpy(y, x, n * sizeof *y);
-  agrl_add(y, branch, n);
-}
-
-void train_forward_layer(agrl_trainer *t, const float *params, const agrl_batch *b, size_t layer, const train_saved *s,
+void train_forward_layer(agrl_trainer *t, const agrl_params *params, const agrl_batch *b, size_t layer, const train_saved *s,
                          float *x_next, size_t T) {
   const agrl_layer_index *n = &t->layout->layers[layer];
-  const size_t Q = t->H * t->D, K = t->KV * t->D;
   const float eps = t->layout->spec.norm_eps;
-  agrl_rmsnorm(t->pool, t->xn, NULL, s->x_in, train_param(t, params, n->in_norm), T, t->C, eps);
-  train_linear(t, params, n->q_norm >= 0 ? s->q_raw : s->q, t->xn, n->q, n->q_bias, T, t->C, Q);
-  train_linear(t, params, n->k_norm >= 0 ? s->k_raw : s->k, t->xn, n->k, n->k_bias, T, t->C, K);
-  train_linear(t, params, s->v, t->xn, n->v, n->v_bias, T, t->C, K);
-  if (n->q_norm >= 0) agrl_rmsnorm(t->pool, s->q, NULL, s->q_raw, train_param(t, params, n->q_norm), T * t->H, t->D, eps);
-  if (n->k_norm >= 0) agrl_rmsnorm(t->pool, s->k, NULL, s->k_raw, train_param(t, params, n->k_norm), T * t->KV, t->D, eps);
+  agrl_rmsnorm(t->pool, t->xn, NULL, s->x_in, train_vector(t, params, n->in_norm), T, t->C, eps);
+  const train_out qkv[] = {{n->q_norm >= 0 ? s->q_raw : s->q, n->q, n->q_bias, NULL},
+                           {n->k_norm >= 0 ? s->k_raw : s->k, n->k, n->k_bias, NULL},
+                           {s->v, n->v, n->v_bias, NULL}};
+  train_linear(t, params, qkv, 3, t->xn, T);
+  if (n->q_norm >= 0) agrl_rmsnorm(t->pool, s->q, NULL, s->q_raw, train_vector(t, params, n->q_norm), T * t->H, t->D, eps);
+  if (n->k_norm >= 0) agrl_rmsnorm(t->pool, s->k, NULL, s->k_raw, train_vector(t, params, n->k_norm), T * t->KV, t->D, eps);
   agrl_rope(t->pool, s->q, t->pos, t->rope, T, t->H, t->D, 1);
   agrl_rope(t->pool, s->k, t->pos, t->rope, T, t->KV, t->D, 1);
   const agrl_attn_segs segs = train_segs(b);
   agrl_attn(t->pool, s->o, s->lse, s->q, s->k, s->v, &segs, t->H, t->KV, t->D);
-  train_linear(t, params, t->xn, s->o, n->o, -1, T, Q, t->C);
-  add_residual(s->x_mid, s->x_in, t->xn, T * t->C);
-  agrl_rmsnorm(t->pool, t->xn, NULL, s->x_mid, train_param(t, params, n->post_norm), T, t->C, eps);
-  train_linear(t, params, s->gate, t->xn, n->gate, -1, T, t->C, t->F);
-  train_linear(t, params, s->up, t->xn, n->up, -1, T, t->C, t->F);
+  train_linear(t, params, &(train_out){s->x_mid, n->o, -1, s->x_in}, 1, s->o, T);
+  agrl_rmsnorm(t->pool, t->xn, NULL, s->x_mid, train_vector(t, params, n->post_norm), T, t->C, eps);
+  const train_out wide[] = {{s->gate, n->gate, -1, NULL}, {s->up, n->up, -1, NULL}};
+  train_linear(t, params, wide, 2, t->xn, T);
   if (x_next == NULL) return;
   agrl_swiglu(t->pool, t->fa, s->gate, s->up, T, t->F);
-  train_linear(t, params, t->xn, t->fa, n->down, -1, T, t->F, t->C);
-  add_residual(x_next, s->x_mid, t->xn, T * t->C);
+  train_linear(t, params, &(train_out){x_next, n->down, -1, s->x_mid}, 1, t->fa, T);
 }
 
 // Embedding and all layers; false: an empty batch.
-static bool forward_layers(agrl_trainer *t, const float *params, const agrl_batch *b, bool save) {
+static bool forward_layers(agrl_trainer *t, const agrl_params *params, const agrl_batch *b, bool save) {
   const size_t T = b->start[b->n_seqs];
-  const float *table = train_param(t, params, t->layout->embed);
-  for (size_t i = 0; i < T; i++) memcpy(t->saved[0].x_in + i * t->C, table + (size_t)b->tokens[i] * t->C, t->C * sizeof(float));
+  train_begin(t, params);
+  for (size_t i = 0; i < T; i++) train_embed(t, params, t->saved[0].x_in + i * t->C, b->tokens[i]);
   train_positions(t, b);
   for (size_t l = 0; T > 0 && l < t->L; l++) {
     float *x_next = l + 1 == t->L ? t->x_out : t->saved[save ? l + 1 : 0].x_in;
@@ -183,7 +187,7 @@ static bool forward_layers(agrl_trainer *t, const float *params, const agrl_batc
   return T > 0;
 }
 
-agrl_rc agrl_trainer_forward(agrl_trainer *t, const float *params, const agrl_batch *b, bool save, float *logp, float *entropy,
+agrl_rc agrl_trainer_forward(agrl_trainer *t, const agrl_params *params, const agrl_batch *b, bool save, float *logp, float *entropy,
                              agrl_error *err) {
   t->saved_tokens = 0;
   agrl_rc rc = train_check_batch(t, b, err);
@@ -193,7 +197,7 @@ agrl_rc agrl_trainer_forward(agrl_trainer *t, const float *params, const agrl_ba
   return AGRL_OK;
 }
 
-agrl_rc agrl_trainer_forward_backward(agrl_trainer *t, const float *params, const agrl_batch *b, const float *dlogp, float *logp,
+agrl_rc agrl_trainer_forward_backward(agrl_trainer *t, const agrl_params *params, const agrl_batch *b, const float *dlogp, float *logp,
                                       float *grads, agrl_error *err) {
   t->saved_tokens = 0;
   agrl_rc rc = train_check_batch(t, b, err);

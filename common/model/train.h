@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Training side: packed forward with saved activations, per-token log-probs, and backward. Linked by learner and tests.
-// The weights used are an f32 block. A matrix whose values are all bf16 (the served values) goes through the kernel that
-// actors use: with served weights, log-probs equal theirs at temperature 1 to the last bit. Results do not depend on the
+// Two modes, chosen by the weights given (agrl_params). bf16: products are those of actors (tensor.h), forward and backward,
+// so log-probs at temperature 1 equal theirs to the last bit; activations and their gradients are rounded to bf16 where
+// they enter a product, all else is f32. f32: products through OpenBLAS, nothing rounded. Results do not depend on the
 // thread count or on how sequences are packed (gradients: up to the order of their sum). Not thread-safe; uses the pool.
 // State, one block reserved for max_tokens and touched once: per token and layer 4 * (2 hidden + 2 heads * head_dim +
 // 2 kv_heads * head_dim + heads + 2 ffn) bytes (QK-norm: 4 * (heads + kv_heads) * head_dim more), and scratch of about two
@@ -11,6 +12,7 @@
 #define AGRL_MODEL_TRAIN_H
 
 #include "common/base/pool.h"
+#include "common/model/packed.h"
 #include "common/model/spec.h"
 
 typedef struct agrl_trainer agrl_trainer;
@@ -31,6 +33,14 @@ typedef struct agrl_batch {
   const int32_t *parent;   // n_seqs, -1: continues none; NULL: none continues another
 } agrl_batch;
 
+// The weights of a pass.
+typedef struct agrl_params {
+  const float *f32;        // f32 mode: block of the layout; NULL: bf16 mode
+  const uint16_t *bf16;    // bf16 mode: block of the layout
+  const agrl_packed *fwd;  // its matrices in both forms; bwd may be NULL where no backward follows
+  const agrl_packed *bwd;
+} agrl_params;
+
 agrl_rc agrl_trainer_new(const agrl_layout *l, agrl_pool *pool, size_t max_tokens, agrl_recompute recompute, agrl_trainer **out,
                          agrl_error *err);
 void agrl_trainer_free(agrl_trainer *t);
@@ -40,14 +50,14 @@ size_t agrl_trainer_bytes(const agrl_trainer *t);
 // Fills logp[t] (natural log, temperature 1) where target[t] >= 0, 0 elsewhere; entropy (nats) likewise if not NULL.
 // AGRL_ELIMIT when T > max_tokens or a sequence exceeds the context, AGRL_EINVAL for bad
 // ids or parents. save: keep activations for a following backward.
-agrl_rc agrl_trainer_forward(agrl_trainer *t, const float *params, const agrl_batch *b, bool save, float *logp, float *entropy,
+agrl_rc agrl_trainer_forward(agrl_trainer *t, const agrl_params *params, const agrl_batch *b, bool save, float *logp, float *entropy,
                              agrl_error *err);
 // Adds d(loss)/d(params) to grads (f32 block), given dlogp[t] = d(loss)/d(logp[t]). Must follow forward(save=true) of the
 // same batch and params.
-void agrl_trainer_backward(agrl_trainer *t, const float *params, const agrl_batch *b, const float *dlogp, float *grads);
+void agrl_trainer_backward(agrl_trainer *t, const agrl_params *params, const agrl_batch *b, const float *dlogp, float *grads);
 // Both, for a loss whose dlogp does not depend on the log-probs (cross-entropy): logits are computed once, not twice.
 // logp as from forward; grads as from backward, to the last bit.
-agrl_rc agrl_trainer_forward_backward(agrl_trainer *t, const float *params, const agrl_batch *b, const float *dlogp, float *logp,
+agrl_rc agrl_trainer_forward_backward(agrl_trainer *t, const agrl_params *params, const agrl_batch *b, const float *dlogp, float *logp,
                                       float *grads, agrl_error *err);
 
 #endif

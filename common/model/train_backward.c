@@ -6,52 +6,45 @@
 #include "common/base/bug.h"
 #include "common/model/train_int.h"
 
-// For y = x W^T: dW += dy^T x, and dx (+)= dy W. x is (T,I), dy (T,O).
-static void linear_bwd(agrl_trainer *t, const float *params, float *grads, int weight, float *dx, const float *dy, const float *x,
-                       size_t T, size_t I, size_t O, float beta) {
-  agrl_gemm_tn(t->pool, train_grad(t, grads, weight), dy, x, O, I, T, 1.0f);
-  agrl_gemm_nn(t->pool, dx, dy, train_param(t, params, weight), T, I, O, beta);
-}
-
 static void bias_bwd(float *db, const float *dy, size_t T, size_t O) {
   for (size_t i = 0; i < T; i++) agrl_add(db, dy + i * O, O);
 }
 
 // y = rmsnorm(x) was not kept: computes it into xn again, with the rstd its backward wants.
-static void norm_again(agrl_trainer *t, const float *params, int weight, const float *x, size_t T) {
-  agrl_rmsnorm(t->pool, t->xn, t->rstd, x, train_param(t, params, weight), T, t->C, t->layout->spec.norm_eps);
+static void norm_again(agrl_trainer *t, const agrl_params *params, int weight, const float *x, size_t T) {
+  agrl_rmsnorm(t->pool, t->xn, t->rstd, x, train_vector(t, params, weight), T, t->C, t->layout->spec.norm_eps);
 }
 
-static void norm_bwd(agrl_trainer *t, const float *params, float *grads, int weight, const float *x, size_t T) {
-  agrl_rmsnorm_bwd(t->pool, t->dx, train_grad(t, grads, weight), t->dxn, x, train_param(t, params, weight), t->rstd, T, t->C);
+static void norm_bwd(agrl_trainer *t, const agrl_params *params, float *grads, int weight, const float *x, size_t T) {
+  agrl_rmsnorm_bwd(t->pool, t->dx, train_grad(t, grads, weight), t->dxn, x, train_vector(t, params, weight), t->rstd, T, t->C);
 }
 
-static void feed_forward_bwd(agrl_trainer *t, const float *params, float *grads, const agrl_layer_index *n, const train_saved *s,
+static void feed_forward_bwd(agrl_trainer *t, const agrl_params *params, float *grads, const agrl_layer_index *n, const train_saved *s,
                              size_t T) {
   float *act = t->fa, *dact = t->fb, *dup = t->fc, *dgate = t->fa;  // act is not needed once down's gradient is done
   norm_again(t, params, n->post_norm, s->x_mid, T);
   agrl_swiglu(t->pool, act, s->gate, s->up, T, t->F);
-  linear_bwd(t, params, grads, n->down, dact, t->dx, act, T, t->F, t->C, 0.0f);
+  train_linear_bwd(t, params, grads, dact, &(train_in){t->dx, n->down}, 1, act, T);
   agrl_swiglu_bwd(t->pool, dgate, dup, dact, s->gate, s->up, T, t->F);
-  linear_bwd(t, params, grads, n->gate, t->dxn, dgate, t->xn, T, t->C, t->F, 0.0f);
-  linear_bwd(t, params, grads, n->up, t->dxn, dup, t->xn, T, t->C, t->F, 1.0f);
+  const train_in wide[] = {{dgate, n->gate}, {dup, n->up}};
+  train_linear_bwd(t, params, grads, t->dxn, wide, 2, t->xn, T);
   norm_bwd(t, params, grads, n->post_norm, s->x_mid, T);
 }
 
 // Backward of the per-head norm of q or k: raw is (rows, D) with a row per token and head. The result is in d_raw.
-static void head_norm_bwd(agrl_trainer *t, const float *params, float *grads, int weight, float *d_raw, const float *dy,
+static void head_norm_bwd(agrl_trainer *t, const agrl_params *params, float *grads, int weight, float *d_raw, const float *dy,
                           const float *raw, float *scratch, size_t rows) {
-  const float *w = train_param(t, params, weight);
+  const float *w = train_vector(t, params, weight);
   agrl_rmsnorm(t->pool, scratch, t->rstd, raw, w, rows, t->D, t->layout->spec.norm_eps);  // for rstd; scratch is dropped
   memset(d_raw, 0, rows * t->D * sizeof *d_raw);
   agrl_rmsnorm_bwd(t->pool, d_raw, train_grad(t, grads, weight), dy, raw, w, t->rstd, rows, t->D);
 }
 
-static void attention_bwd(agrl_trainer *t, const float *params, float *grads, const agrl_batch *b, const agrl_layer_index *n,
+static void attention_bwd(agrl_trainer *t, const agrl_params *params, float *grads, const agrl_batch *b, const agrl_layer_index *n,
                           const train_saved *s, size_t T) {
   const size_t Q = t->H * t->D, K = t->KV * t->D;
   float *dq = t->dq, *dk = t->dk;
-  linear_bwd(t, params, grads, n->o, t->d_o, t->dx, s->o, T, Q, t->C, 0.0f);
+  train_linear_bwd(t, params, grads, t->d_o, &(train_in){t->dx, n->o}, 1, s->o, T);
   const agrl_attn_segs segs = train_segs(b);
   agrl_attn_bwd(t->pool, dq, dk, t->dv, t->rstd, t->d_o, s->q, s->k, s->v, s->o, s->lse, &segs, t->H, t->KV, t->D);
   agrl_rope(t->pool, dq, t->pos, t->rope, T, t->H, t->D, -1);
@@ -68,14 +61,13 @@ static void attention_bwd(agrl_trainer *t, const float *params, float *grads, co
   if (n->k_bias >= 0) bias_bwd(train_grad(t, grads, n->k_bias), dk, T, K);
   if (n->v_bias >= 0) bias_bwd(train_grad(t, grads, n->v_bias), t->dv, T, K);
   norm_again(t, params, n->in_norm, s->x_in, T);
-  linear_bwd(t, params, grads, n->q, t->dxn, dq, t->xn, T, t->C, Q, 0.0f);
-  linear_bwd(t, params, grads, n->k, t->dxn, dk, t->xn, T, t->C, K, 1.0f);
-  linear_bwd(t, params, grads, n->v, t->dxn, t->dv, t->xn, T, t->C, K, 1.0f);
+  const train_in qkv[] = {{dq, n->q}, {dk, n->k}, {t->dv, n->v}};
+  train_linear_bwd(t, params, grads, t->dxn, qkv, 3, t->xn, T);
   norm_bwd(t, params, grads, n->in_norm, s->x_in, T);
 }
 
 // The last layer's activations are still there, whatever the policy.
-void train_layers_backward(agrl_trainer *t, const float *params, const agrl_batch *b, float *grads) {
+void train_layers_backward(agrl_trainer *t, const agrl_params *params, const agrl_batch *b, float *grads) {
   const size_t T = b->start[b->n_seqs];
   for (size_t l = t->L; l-- > 0;) {
     const agrl_layer_index *n = &t->layout->layers[l];
@@ -87,7 +79,7 @@ void train_layers_backward(agrl_trainer *t, const float *params, const agrl_batc
   for (size_t i = 0; i < T; i++) agrl_add(table + (size_t)b->tokens[i] * t->C, t->dx + i * t->C, t->C);
 }
 
-void agrl_trainer_backward(agrl_trainer *t, const float *params, const agrl_batch *b, const float *dlogp, float *grads) {
+void agrl_trainer_backward(agrl_trainer *t, const agrl_params *params, const agrl_batch *b, const float *dlogp, float *grads) {
   const size_t T = b->start[b->n_seqs];
   AGRL_ASSERT(t->saved_tokens == T);
   if (T == 0) return;

@@ -18,13 +18,13 @@ void train_head_select(agrl_trainer *t, const agrl_batch *b) {
 
 static size_t chunk_at(const agrl_trainer *t, size_t at) { return t->n_sel - at < t->chunk ? t->n_sel - at : t->chunk; }
 
-static void chunk_logits(agrl_trainer *t, const float *params, const uint16_t *w16, size_t at, size_t rows) {
-  train_linear_as(t, params, w16, t->logits, t->hn + at * t->C, t->layout->head, -1, rows, t->C, t->V);
+static void chunk_logits(agrl_trainer *t, const agrl_params *params, size_t at, size_t rows) {
+  train_linear(t, params, &(train_out){t->logits, t->layout->head, -1, NULL}, 1, t->hn + at * t->C, rows);
 }
 
-static void gather(agrl_trainer *t, const float *params) {
+static void gather(agrl_trainer *t, const agrl_params *params) {
   for (size_t i = 0; i < t->n_sel; i++) memcpy(t->hx + i * t->C, t->x_out + t->sel[i] * t->C, t->C * sizeof(float));
-  agrl_rmsnorm(t->pool, t->hn, t->h_rstd, t->hx, train_param(t, params, t->layout->final_norm), t->n_sel, t->C,
+  agrl_rmsnorm(t->pool, t->hn, t->h_rstd, t->hx, train_vector(t, params, t->layout->final_norm), t->n_sel, t->C,
                t->layout->spec.norm_eps);
 }
 
@@ -36,11 +36,10 @@ static void chunk_logp(agrl_trainer *t, size_t at, size_t rows, float *logp) {
 }
 
 // From the chunk's logits to their gradient, in place, to the head's and that of its input.
-static void chunk_grad(agrl_trainer *t, const float *params, size_t at, size_t rows, float *grads) {
+static void chunk_grad(agrl_trainer *t, const agrl_params *params, size_t at, size_t rows, float *grads) {
   const agrl_layout *l = t->layout;
   agrl_logp_bwd(t->pool, t->logits, t->h_lse + at, t->sel_target + at, t->h_dlogp + at, rows, t->V);
-  agrl_gemm_tn(t->pool, train_grad(t, grads, l->head), t->logits, t->hn + at * t->C, t->V, t->C, rows, 1.0f);
-  agrl_gemm_nn(t->pool, t->dh + at * t->C, t->logits, train_param(t, params, l->head), rows, t->C, t->V, 0.0f);
+  train_linear_bwd(t, params, grads, t->dh + at * t->C, &(train_in){t->logits, l->head}, 1, t->hn + at * t->C, rows);
 }
 
 static void gather_dlogp(agrl_trainer *t, const float *dlogp) {
@@ -48,24 +47,23 @@ static void gather_dlogp(agrl_trainer *t, const float *dlogp) {
 }
 
 // Through the final norm, back to the positions that the rows came from.
-static void scatter(agrl_trainer *t, const float *params, size_t T, float *grads) {
+static void scatter(agrl_trainer *t, const agrl_params *params, size_t T, float *grads) {
   const agrl_layout *l = t->layout;
   memset(t->dx, 0, T * t->C * sizeof(float));
   memset(t->dhx, 0, t->n_sel * t->C * sizeof(float));
-  agrl_rmsnorm_bwd(t->pool, t->dhx, train_grad(t, grads, l->final_norm), t->dh, t->hx, train_param(t, params, l->final_norm),
+  agrl_rmsnorm_bwd(t->pool, t->dhx, train_grad(t, grads, l->final_norm), t->dh, t->hx, train_vector(t, params, l->final_norm),
                    t->h_rstd, t->n_sel, t->C);
   for (size_t i = 0; i < t->n_sel; i++) memcpy(t->dx + t->sel[i] * t->C, t->dhx + i * t->C, t->C * sizeof(float));
 }
 
-void train_head_forward(agrl_trainer *t, const float *params, size_t T, float *logp, float *entropy) {
+void train_head_forward(agrl_trainer *t, const agrl_params *params, size_t T, float *logp, float *entropy) {
   memset(logp, 0, T * sizeof *logp);
   if (entropy != NULL) memset(entropy, 0, T * sizeof *entropy);
   if (t->n_sel == 0) return;
   gather(t, params);
-  const uint16_t *w16 = train_as_bf16(t, params, t->layout->head);
   for (size_t at = 0, rows; at < t->n_sel; at += rows) {
     rows = chunk_at(t, at);
-    chunk_logits(t, params, w16, at, rows);
+    chunk_logits(t, params, at, rows);
     chunk_logp(t, at, rows, logp);
     if (entropy == NULL) continue;
     agrl_entropy(t->pool, t->h_ent + at, t->logits, t->h_lse + at, rows, t->V);
@@ -74,25 +72,23 @@ void train_head_forward(agrl_trainer *t, const float *params, size_t T, float *l
 }
 
 // Fills dx(T,C) with the gradient at the last layer's output; adds to the head's and the final norm's gradients.
-void train_head_backward(agrl_trainer *t, const float *params, size_t T, const float *dlogp, float *grads) {
-  const uint16_t *w16 = t->n_sel > 0 ? train_as_bf16(t, params, t->layout->head) : NULL;
+void train_head_backward(agrl_trainer *t, const agrl_params *params, size_t T, const float *dlogp, float *grads) {
   gather_dlogp(t, dlogp);
   for (size_t at = 0, rows; at < t->n_sel; at += rows) {
     rows = chunk_at(t, at);
-    chunk_logits(t, params, w16, at, rows);
+    chunk_logits(t, params, at, rows);
     chunk_grad(t, params, at, rows, grads);
   }
   scatter(t, params, T, grads);
 }
 
-void train_head_both(agrl_trainer *t, const float *params, size_t T, const float *dlogp, float *logp, float *grads) {
-  const uint16_t *w16 = t->n_sel > 0 ? train_as_bf16(t, params, t->layout->head) : NULL;
+void train_head_both(agrl_trainer *t, const agrl_params *params, size_t T, const float *dlogp, float *logp, float *grads) {
   memset(logp, 0, T * sizeof *logp);
   gather(t, params);
   gather_dlogp(t, dlogp);
   for (size_t at = 0, rows; at < t->n_sel; at += rows) {
     rows = chunk_at(t, at);
-    chunk_logits(t, params, w16, at, rows);
+    chunk_logits(t, params, at, rows);
     chunk_logp(t, at, rows, logp);
     chunk_grad(t, params, at, rows, grads);
   }

@@ -35,7 +35,12 @@ struct agrl_trainer {
   float *fa, *fb, *fc;       // (T,F) scratch of the feed-forward
   float *dq, *dk, *dv, *d_o; // (T,H,D) (T,KV,D) (T,KV,D) (T,H,D)
   float *dq_raw, *dk_raw;    // like q_raw, k_raw
-  uint16_t *w16;             // bf16 copy of the matrix in use, of the largest tensor's size
+  // bf16 mode: vectors widened for the pass; what enters a product, as rows and as token pairs
+  float *vectors;
+  size_t *vector_at;         // (tensors) offset in vectors
+  uint16_t *rows16;          // of every width: (T, C, H D, F), (chunk, V)
+  uint32_t *pairs_x;         // (T, C, H D, F)
+  uint32_t *pairs_dy;        // of every width
   // LM head, rows gathered in order of position
   size_t chunk;              // rows of logits at a time
   float *logits;             // (chunk, V)
@@ -49,9 +54,6 @@ struct agrl_trainer {
   size_t block_bytes;
 };
 
-static inline const float *train_param(const agrl_trainer *t, const float *block, int index) {
-  return block + t->layout->tensors[index].offset;
-}
 static inline float *train_grad(const agrl_trainer *t, float *block, int index) { return block + t->layout->tensors[index].offset; }
 
 // train_batch.c
@@ -60,24 +62,35 @@ void train_positions(agrl_trainer *t, const agrl_batch *b);  // fills pos
 static inline agrl_attn_segs train_segs(const agrl_batch *b) { return (agrl_attn_segs){b->n_seqs, b->start, b->parent}; }
 
 // train.c: from s->x_in to everything else in s, and to x_next(T,C); NULL: what backward needs of s only.
-void train_forward_layer(agrl_trainer *t, const float *params, const agrl_batch *b, size_t layer, const train_saved *s,
+void train_forward_layer(agrl_trainer *t, const agrl_params *params, const agrl_batch *b, size_t layer, const train_saved *s,
                          float *x_next, size_t T);
 // train_backward.c: from dx(T,C) at the last layer's output.
-void train_layers_backward(agrl_trainer *t, const float *params, const agrl_batch *b, float *grads);
+void train_layers_backward(agrl_trainer *t, const agrl_params *params, const agrl_batch *b, float *grads);
 
-// train_linear.c: y(M,O) = x(M,I) W^T (+ bias), with the actors' kernel where the weights are bf16 values.
-void train_linear(agrl_trainer *t, const float *params, float *y, const float *x, int weight, int bias, size_t M, size_t I,
-                  size_t O);
-const uint16_t *train_as_bf16(agrl_trainer *t, const float *params, int weight);  // in t->w16; NULL when that would round
-void train_linear_as(agrl_trainer *t, const float *params, const uint16_t *w16, float *y, const float *x, int weight, int bias,
-                     size_t M,
-                     size_t I, size_t O);  // the same with train_as_bf16's answer, for a matrix used several times
+// train_linear.c
+void train_begin(agrl_trainer *t, const agrl_params *p);  // of a forward; a backward has the same params
+const float *train_vector(const agrl_trainer *t, const agrl_params *p, int index);
+void train_embed(const agrl_trainer *t, const agrl_params *p, float *x, int32_t token);  // x(C): the token's row of the table
+typedef struct train_out {
+  float *y;
+  int weight, bias;  // tensors; bias -1: none
+  const float *add;  // NULL: none
+} train_out;
+// y(M,O) = (add | bias | 0) + x(M,I) W^T of several products of one input.
+void train_linear(agrl_trainer *t, const agrl_params *p, const train_out *out, size_t n, const float *x, size_t M);
+typedef struct train_in {
+  const float *dy;
+  int weight;
+} train_in;
+// Their backward: dW += dy^T x, dx(M,I) = sum of dy W.
+void train_linear_bwd(agrl_trainer *t, const agrl_params *p, float *grads, float *dx, const train_in *in, size_t n, const float *x,
+                      size_t M);
 
 // train_head.c
 void train_head_select(agrl_trainer *t, const agrl_batch *b);
-void train_head_forward(agrl_trainer *t, const float *params, size_t T, float *logp, float *entropy);
-void train_head_backward(agrl_trainer *t, const float *params, size_t T, const float *dlogp, float *grads);  // fills dx
+void train_head_forward(agrl_trainer *t, const agrl_params *params, size_t T, float *logp, float *entropy);
+void train_head_backward(agrl_trainer *t, const agrl_params *params, size_t T, const float *dlogp, float *grads);  // fills dx
 // Both in one go over the chunks: logits are computed once.
-void train_head_both(agrl_trainer *t, const float *params, size_t T, const float *dlogp, float *logp, float *grads);
+void train_head_both(agrl_trainer *t, const agrl_params *params, size_t T, const float *dlogp, float *logp, float *grads);
 
 #endif

@@ -1,57 +1,65 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products of the training forward. Where a weight matrix holds bf16 values only (the served weights do), it is narrowed
-// and goes through the kernel that the actors use, so that log-probs agree with theirs to the last bit; any other matrix
-// goes through the f32 product. Narrowing is one pass over the matrix, small beside the product over a batch.
-#include <stdatomic.h>
+// Weights and products of training in both modes. bf16: what enters a product is rounded once for all products that
+// share it, and goes through packed weights. f32: OpenBLAS.
 #include <string.h>
 
+#include "common/base/bug.h"
 #include "common/model/train_int.h"
 
-enum { PIECE = 1 << 15, STEP = 1024 };
+void train_begin(agrl_trainer *t, const agrl_params *p) {
+  const agrl_layout *l = t->layout;
+  if (p->f32 != NULL) return;
+  for (size_t i = 0; i < l->n_tensors; i++)
+    if (!l->tensors[i].decay) agrl_f32_from_bf16(t->vectors + t->vector_at[i], p->bf16 + l->tensors[i].offset, l->tensors[i].cols);
+}
 
-typedef struct narrow_job {
-  uint16_t *dst;
-  const float *src;
-  size_t n;
-  atomic_bool rounded;
-} narrow_job;
+const float *train_vector(const agrl_trainer *t, const agrl_params *p, int index) {
+  return p->f32 != NULL ? p->f32 + t->layout->tensors[index].offset : t->vectors + t->vector_at[index];
+}
 
-static void narrow_piece(void *arg, size_t index) {
-  narrow_job *j = arg;
-  float again[STEP];
-  const size_t end = j->n < (index + 1) * PIECE ? j->n : (index + 1) * PIECE;
-  for (size_t at = index * PIECE, n; at < end; at += n) {
-    n = end - at < STEP ? end - at : STEP;
-    agrl_bf16_from_f32(j->dst + at, j->src + at, n);
-    agrl_f32_from_bf16(again, j->dst + at, n);
-    if (memcmp(again, j->src + at, n * sizeof *again) == 0) continue;
-    atomic_store_explicit(&j->rounded, true, memory_order_relaxed);
+void train_embed(const agrl_trainer *t, const agrl_params *p, float *x, int32_t token) {
+  const size_t at = t->layout->tensors[t->layout->embed].offset + (size_t)token * t->C;
+  if (p->f32 != NULL) memcpy(x, p->f32 + at, t->C * sizeof *x);
+  else agrl_f32_from_bf16(x, p->bf16 + at, t->C);
+}
+
+static void linear_f32(agrl_trainer *t, const agrl_params *p, const train_out *o, const float *x, size_t M) {
+  const agrl_tensor_desc *d = &t->layout->tensors[o->weight];
+  const float *bias = o->bias >= 0 ? p->f32 + t->layout->tensors[o->bias].offset : NULL;
+  for (size_t m = 0; bias != NULL && m < M; m++) memcpy(o->y + m * d->rows, bias, d->rows * sizeof *bias);
+  if (o->add != NULL && o->add != o->y) memcpy(o->y, o->add, M * d->rows * sizeof *o->y);
+  agrl_gemm_nt(t->pool, o->y, x, p->f32 + d->offset, M, d->rows, d->cols, bias != NULL || o->add != NULL ? 1.0f : 0.0f);
+}
+
+void train_linear(agrl_trainer *t, const agrl_params *p, const train_out *out, size_t n, const float *x, size_t M) {
+  const size_t I = t->layout->tensors[out->weight].cols;
+  agrl_linear_out packed[AGRL_LINEAR_OUTS];
+  if (p->f32 != NULL) {
+    for (size_t i = 0; i < n; i++) linear_f32(t, p, &out[i], x, M);
     return;
   }
+  for (size_t i = 0; i < n; i++)
+    packed[i] = (agrl_linear_out){out[i].y, agrl_packed_tensor(p->fwd, out[i].weight),
+                                  out[i].bias >= 0 ? train_vector(t, p, out[i].bias) : NULL, out[i].add,
+                                  t->layout->tensors[out[i].weight].rows};
+  agrl_bf16_rows(t->pool, t->rows16, NULL, x, M, I);
+  agrl_linear(t->pool, packed, n, t->rows16, M, I);
 }
 
-const uint16_t *train_as_bf16(agrl_trainer *t, const float *params, int weight) {
-  const agrl_tensor_desc *d = &t->layout->tensors[weight];
-  narrow_job j = {.dst = t->w16, .src = params + d->offset, .n = d->rows * d->cols};
-  narrow_piece(&j, 0);  // f32 weights show at once
-  const size_t pieces = (j.n + PIECE - 1) / PIECE;
-  if (!atomic_load(&j.rounded) && pieces > 1) agrl_pool_run(t->pool, narrow_piece, &j, pieces);
-  return atomic_load(&j.rounded) ? NULL : t->w16;
-}
-
-void train_linear_as(agrl_trainer *t, const float *params, const uint16_t *w16, float *y, const float *x, int weight, int bias,
-                     size_t M,
-                     size_t I, size_t O) {
-  const float *row = bias >= 0 ? train_param(t, params, bias) : NULL;
-  if (w16 != NULL) {
-    agrl_linear_bf16(t->pool, y, x, w16, row, M, I, O);
-    return;
+void train_linear_bwd(agrl_trainer *t, const agrl_params *p, float *grads, float *dx, const train_in *in, size_t n, const float *x,
+                      size_t M) {
+  const size_t I = t->layout->tensors[in->weight].cols;
+  if (p->f32 == NULL) agrl_bf16_rows(t->pool, NULL, t->pairs_x, x, M, I);
+  for (size_t i = 0; i < n; i++) {
+    const agrl_tensor_desc *d = &t->layout->tensors[in[i].weight];
+    if (p->f32 != NULL) {
+      agrl_gemm_tn(t->pool, grads + d->offset, in[i].dy, x, d->rows, I, M, 1.0f);
+      agrl_gemm_nn(t->pool, dx, in[i].dy, p->f32 + d->offset, M, I, d->rows, i > 0 ? 1.0f : 0.0f);
+      continue;
+    }
+    const agrl_linear_out out = {dx, agrl_packed_tensor(p->bwd, in[i].weight), NULL, i > 0 ? dx : NULL, I};
+    agrl_bf16_rows(t->pool, t->rows16, t->pairs_dy, in[i].dy, M, d->rows);
+    agrl_weight_grad(t->pool, grads + d->offset, t->pairs_dy, t->pairs_x, M, d->rows, I);
+    agrl_linear(t->pool, &out, 1, t->rows16, M, d->rows);
   }
-  for (size_t m = 0; row != NULL && m < M; m++) memcpy(y + m * O, row, O * sizeof *y);
-  agrl_gemm_nt(t->pool, y, x, train_param(t, params, weight), M, O, I, row != NULL ? 1.0f : 0.0f);
-}
-
-void train_linear(agrl_trainer *t, const float *params, float *y, const float *x, int weight, int bias, size_t M, size_t I,
-                  size_t O) {
-  train_linear_as(t, params, train_as_bf16(t, params, weight), y, x, weight, bias, M, I, O);
 }

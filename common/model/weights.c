@@ -15,6 +15,7 @@
 struct agrl_weights {
   const agrl_layout *layout;
   uint16_t *block;   // bf16
+  agrl_packed *packed;  // NULL: not packed
   float *vectors;    // f32 copies of the tensors with one row
   size_t *vec_at;    // per tensor: offset in vectors; SIZE_MAX for matrices
   uint64_t version;
@@ -72,6 +73,13 @@ agrl_weights *agrl_weights_adopt(const agrl_layout *layout, uint16_t *block, uin
   return w;
 }
 
+void agrl_weights_pack(agrl_weights *w, agrl_pool *pool) {
+  AGRL_ASSERT(w->packed == NULL);
+  w->packed = agrl_packed_new(w->layout, AGRL_PACK_FWD);
+  if (w->packed == NULL) AGRL_BUG("out of memory for the packed form of %zu parameters", w->layout->n_elements);
+  agrl_packed_fill(w->packed, pool, w->block);
+}
+
 agrl_weights *agrl_weights_ref(agrl_weights *w) {
   int before = atomic_fetch_add_explicit(&w->refs, 1, memory_order_relaxed);
   AGRL_ASSERT(before > 0);
@@ -84,6 +92,7 @@ void agrl_weights_unref(agrl_weights *w) {
   AGRL_ASSERT(before > 0);
   if (before != 1) return;
   if (w->block != NULL) agrl_block_free(w->block, w->layout->n_elements * sizeof *w->block);
+  agrl_packed_free(w->packed);
   free(w->vectors);
   free(w->vec_at);
   pthread_mutex_destroy(&w->hash_lock);
@@ -106,6 +115,13 @@ const uint16_t *agrl_weights_tensor(const agrl_weights *w, int index) {
   AGRL_ASSERT(index >= 0 && (size_t)index < w->layout->n_tensors);
   return w->block + w->layout->tensors[index].offset;
 }
+
+const uint32_t *agrl_weights_packed(const agrl_weights *w, int index) {
+  AGRL_ASSERT(w->packed != NULL);
+  return agrl_packed_tensor(w->packed, index);
+}
+
+const agrl_packed *agrl_weights_matrices(const agrl_weights *w) { return w->packed; }
 
 const float *agrl_weights_vector(const agrl_weights *w, int index) {
   AGRL_ASSERT(index >= 0 && (size_t)index < w->layout->n_tensors && w->vec_at[index] != SIZE_MAX);

@@ -130,8 +130,7 @@ static void k_swiglu_bwd(float *dg, float *du, const float *dy, const float *g, 
   }
 }
 
-static void k_adamw(float *p, float *m, float *v, const float *grad, float *served, uint16_t *bf16, size_t n,
-                    const agrl_adamw *a) {
+static void k_adamw(float *p, float *m, float *v, const float *grad, uint16_t *bf16, size_t n, const agrl_adamw *a) {
   const float r1 = 1.0f / a->bc1, r2 = 1.0f / a->bc2, keep = 1.0f - a->lr * a->wd;
   for (size_t i = 0; i < n; i += VL) {
     size_t left = n - i;
@@ -143,9 +142,7 @@ static void k_adamw(float *p, float *m, float *v, const float *grad, float *serv
     v_str(m + i, m1, left);
     v_str(v + i, v1, left);
     v_str(p + i, p1, left);
-    vu bits = v_bf16_bits(p1);
-    if (served) v_str(served + i, (vf)bits, left);
-    if (bf16) v_sth(bf16 + i, v_narrow(bits), left);
+    if (bf16) v_sth(bf16 + i, v_narrow(v_bf16_bits(p1)), left);
   }
 }
 

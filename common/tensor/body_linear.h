@@ -1,186 +1,239 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernel body of y(M,O) = x(M,I) w(O,I)^T with bf16 weights and f32 activations. Included once by each kernels_<isa>.c.
+// Kernel bodies of the bf16 products defined in tensor.h. Included once by each kernels_<isa>.c.
 //
-// A bf16 pair is one 32-bit word: the odd element is the word with its low half cleared, the even one the word shifted
-// left. So x is packed, per block of LIN_MB rows, with even and odd elements apart, and weights widen at one operation
-// per vector and exactly (f32 products, no rounding of activations). A tile keeps MR x NR sums of VL lanes in
-// registers; with few rows it widens weights as it reads them, with many it first widens a panel of NR outputs into L1.
+// One tile does everything: mr rows by nv vectors of outputs, its sums in registers over a block of pairs. A lane is an
+// output, so a pair of the row is broadcast and multiplies nv vectors of weight words; nothing is folded. With
+// vdpbf16ps a pair is one instruction; otherwise a word is two f32 (the even element is the word shifted left, the odd
+// one the word with its low half cleared) and the rows of the block are widened to f32 beforehand.
 //
-// Batch invariance: the sum of an output runs over blocks of I (a partition that depends on I only), inside one over
-// words in order, lane by lane, and the lanes are folded by v_totals: none of this depends on M, on the tile or on the
-// path.
+// Rows of a product lie as [row][pair], those of a weight gradient (packed dy) as [pair][64 rows]: the strides are
+// arguments that become constants where the tile is inlined. A panel of 64 outputs is one stream of memory that the
+// hardware's prefetcher follows; while later tiles of rows use it from L2, they fetch the next panel.
 #ifndef AGRL_TENSOR_BODY_LINEAR_H
 #define AGRL_TENSOR_BODY_LINEAR_H
 
 #include "common/tensor/kernels.h"
 #include "common/tensor/vec.h"
-#include "common/tensor/vec_shuffle.h"
 
+#if VL == 16 && defined(__AVX512BF16__)
+#define LIN_DOT 1
+#define LIN_MR 6
+#define LIN_NV 4
+typedef uint32_t lin_x;  // pairs, as they are
+#else
+#define LIN_DOT 0
 #if VL == 16
+#define LIN_MR 6
+#define LIN_NV 4
+#elif VL == 8
+#define LIN_MR 6
+#define LIN_NV 2
+#elif defined(__aarch64__)
+#define LIN_MR 6
+#define LIN_NV 4
+#else
 #define LIN_MR 4
-#define LIN_NR 6
-#elif VL == 8
-#define LIN_MR 3
-#define LIN_NR 4
-#else
-#define LIN_MR 2
-#define LIN_NR 4
+#define LIN_NV 2
 #endif
-#define LIN_CH (2 * VL)    // elements of I in a chunk: VL words
-#define LIN_KB 1024        // elements of I in a block, at most
-#define LIN_MB 32          // rows packed at a time
-#define LIN_PANEL_MIN 12   // rows from which a widened panel pays
+typedef float lin_x;  // widened
+#endif
 
-// Rows m of x, elements [k0, k0+kc): evens and odds apart per chunk, zero padded to whole chunks.
-VINLINE void linear_pack_x(float *dst, const float *x, size_t I, size_t rows, size_t k0, size_t kc, size_t chunks) {
-  for (size_t m = 0; m < rows; m++, x += I) {
-    for (size_t c = 0; c < chunks; c++, dst += LIN_CH) {
-      const float *s = x + k0 + c * LIN_CH;
-      float tmp[LIN_CH];
-      size_t left = kc - c * LIN_CH;
-      if (left < LIN_CH) {
-        memset(tmp, 0, sizeof tmp);
-        memcpy(tmp, s, left * sizeof *s);
-        s = tmp;
-      }
-      vf a = v_ld(s), b = v_ld(s + VL);
-#if VL == 16
-      v_st(dst, V_SHUF(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30));
-      v_st(dst + VL, V_SHUF(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31));
-#elif VL == 8
-      v_st(dst, V_SHUF(a, b, 0, 2, 4, 6, 8, 10, 12, 14));
-      v_st(dst + VL, V_SHUF(a, b, 1, 3, 5, 7, 9, 11, 13, 15));
-#else
-      v_st(dst, V_SHUF(a, b, 0, 2, 4, 6));
-      v_st(dst + VL, V_SHUF(a, b, 1, 3, 5, 7));
-#endif
+enum {
+  LIN_P = AGRL_LINEAR_PANEL,
+  LIN_KB = LIN_DOT ? 1536 : 512,     // pairs of a block of the reduction, at most
+  LIN_XB = LIN_DOT ? 128 << 10 : 32 << 10,  // pairs of a block of rows, at most: they stay in L2
+  LIN_TB = 256,                      // pairs of a block of tokens in a weight gradient
+  LIN_GROUP = 16                     // rows of a weight gradient that share cache lines
+};
+
+typedef struct lin_tile {
+  float *y;
+  size_t ldy, cols;   // row stride, columns of y that exist
+  const lin_x *x;
+  const uint32_t *w;  // at the first output of the tile
+  size_t pairs;
+  const float *from;     // what sums start from, NULL: 0; row m at from + m * ld_from
+  size_t ld_from;
+  const uint32_t *next;  // panel to fetch into L2 meanwhile, 64 bytes a pair; NULL: none
+} lin_tile;
+
+// Strides of x in elements: between rows, between pairs, from even to odd (used by the widened form only).
+VINLINE void linear_tile(const lin_tile *t, int mr, int nv, size_t row, size_t pair, size_t odd, bool full) {
+  vf acc[LIN_MR][LIN_NV];
+  size_t left = t->cols;
+#pragma GCC unroll 8
+  for (int m = 0; m < mr; m++) {
+#pragma GCC unroll 8
+    for (int n = 0; n < nv; n++) {
+      const size_t at = (size_t)n * VL, have = full ? VL : left > at ? left - at : 0;
+      acc[m][n] = t->from ? v_ldr(t->from + (size_t)m * t->ld_from + at, have) : (vf){0};
     }
   }
-}
-
-VINLINE vu linear_words(const uint16_t *w, size_t left) {
-  vu v = {0};
-  if (left >= LIN_CH) return v_ldu(w);
-  memcpy(&v, w, left * 2);
-  return v;
-}
-VINLINE vf linear_even(vu w) { return (vf)(w << 16); }
-VINLINE vf linear_odd(vu w) { return (vf)(w & 0xffff0000u); }
-
-// Widens NR rows of weights, interleaved by chunk: (chunks, NR, [evens, odds]). ahead: distance to the next NR rows,
-// which are fetched meanwhile (rows are too short for the hardware prefetcher).
-VINLINE void linear_widen(float *panel, const uint16_t *const *w, size_t kc, size_t chunks, size_t ahead) {
-  for (size_t c = 0; c < chunks; c++) {
-    for (int n = 0; n < LIN_NR; n++, panel += LIN_CH) {
-      vu v = linear_words(w[n] + c * LIN_CH, kc - c * LIN_CH);
-      __builtin_prefetch(w[n] + c * LIN_CH + ahead);
-      v_st(panel, linear_even(v));
-      v_st(panel + VL, linear_odd(v));
+  const lin_x *x = t->x;
+  const uint32_t *w = t->w, *next = t->next;
+  for (size_t k = 0; k < t->pairs; k++, x += pair, w += LIN_P) {
+    if (next) __builtin_prefetch(next + k * LIN_P, 0, 2);
+#if LIN_DOT
+    __m512bh wv[LIN_NV];
+#pragma GCC unroll 8
+    for (int n = 0; n < nv; n++) wv[n] = (__m512bh)v_ldu(w + n * VL);
+#pragma GCC unroll 8
+    for (int m = 0; m < mr; m++) {
+      const __m512bh xv = (__m512bh)_mm512_set1_epi32((int)x[(size_t)m * row]);
+#pragma GCC unroll 8
+      for (int n = 0; n < nv; n++) acc[m][n] = (vf)_mm512_dpbf16_ps((__m512)acc[m][n], xv, wv[n]);
     }
-  }
-}
-
-// Adds chunk c to the sums; weights from the panel if there is one, else from w with left elements to go.
-VINLINE void linear_step(vf acc[LIN_MR][LIN_NR], int mr, const float *x, size_t ldx, const float *panel,
-                         const uint16_t *const *w, size_t c, size_t left, size_t ahead) {
+#else
 #pragma GCC unroll 2
-  for (int odd = 0; odd < 2; odd++) {
-    vf xv[LIN_MR];
+    for (int o = 0; o < 2; o++) {
+      vf wv[LIN_NV];
 #pragma GCC unroll 8
-    for (int m = 0; m < mr; m++) xv[m] = v_ld(x + (size_t)m * ldx + c * LIN_CH + (odd ? VL : 0));
+      for (int n = 0; n < nv; n++) wv[n] = o ? (vf)(v_ldu(w + n * VL) & 0xffff0000u) : (vf)(v_ldu(w + n * VL) << 16);
 #pragma GCC unroll 8
-    for (int n = 0; n < LIN_NR; n++) {
-      vf wv;
-      if (panel) {
-        wv = v_ld(panel + (c * LIN_NR + (size_t)n) * LIN_CH + (odd ? VL : 0));
-      } else {
-        vu v = linear_words(w[n] + c * LIN_CH, left);
-        if (!odd) __builtin_prefetch(w[n] + c * LIN_CH + ahead);
-        wv = odd ? linear_odd(v) : linear_even(v);
+      for (int m = 0; m < mr; m++) {
+        const vf xv = v_set(x[(size_t)m * row + (o ? odd : 0)]);
+#pragma GCC unroll 8
+        for (int n = 0; n < nv; n++) acc[m][n] = v_fma(xv, wv[n], acc[m][n]);
       }
+    }
+#endif
+  }
 #pragma GCC unroll 8
-      for (int m = 0; m < mr; m++) acc[m][n] = v_fma(xv[m], wv, acc[m][n]);
+  for (int m = 0; m < mr; m++) {
+#pragma GCC unroll 8
+    for (int n = 0; n < nv; n++) {
+      const size_t at = (size_t)n * VL;
+      if (full) v_st(t->y + (size_t)m * t->ldy + at, acc[m][n]);
+      else if (left > at) v_str(t->y + (size_t)m * t->ldy + at, acc[m][n], left - at);
     }
   }
 }
 
-// out(mr, NR) = the tile's sums over one block of I.
-VINLINE void linear_tile(float *out, int mr, const float *x, size_t ldx, const float *panel, const uint16_t *const *w,
-                         size_t kc, size_t chunks, size_t ahead) {
-  vf acc[LIN_MR][LIN_NR] = {{{0}}};
-  size_t full = kc / LIN_CH, c = 0;
-  if (panel) full = chunks;
-  for (; c < full; c++) linear_step(acc, mr, x, ldx, panel, w, c, LIN_CH, ahead);
-  if (c < chunks) linear_step(acc, mr, x, ldx, panel, w, c, kc - c * LIN_CH, ahead);
-  vf group[VL];
-#pragma GCC unroll 8
-  for (int g = 0; g < mr * LIN_NR; g += VL) {
-    int n = mr * LIN_NR - g < VL ? mr * LIN_NR - g : VL, pow2 = n > 8 ? 16 : n > 4 ? 8 : 4;
-#pragma GCC unroll 16
-    for (int i = 0; i < VL; i++) group[i] = i < n ? acc[(g + i) / LIN_NR][(g + i) % LIN_NR] : (vf){0};
-    v_st(out + g, v_totals(group, pow2));
-  }
-}
-
-static void linear_tile_of(float *out, size_t mr, const float *x, size_t ldx, const float *panel,
-                           const uint16_t *const *w, size_t kc, size_t chunks, size_t ahead) {
-  if (panel) {
-    if (mr == LIN_MR) linear_tile(out, LIN_MR, x, ldx, panel, NULL, kc, chunks, 0);
-    else
-      for (size_t m = 0; m < mr; m++) linear_tile(out + m * LIN_NR, 1, x + m * ldx, ldx, panel, NULL, kc, chunks, 0);
-  } else if (mr == 1) {
-    linear_tile(out, 1, x, ldx, NULL, w, kc, chunks, ahead);
-  } else if (mr == 2) {
-    linear_tile(out, 2, x, ldx, NULL, w, kc, chunks, ahead);
-#if LIN_MR >= 3
-  } else if (mr == 3) {
-    linear_tile(out, 3, x, ldx, NULL, w, kc, chunks, ahead);
-#endif
-#if LIN_MR >= 4
-  } else if (mr == 4) {
-    linear_tile(out, 4, x, ldx, NULL, w, kc, chunks, ahead);
+VINLINE void linear_tile_rows(const lin_tile *t, size_t mr, int nv, size_t row, size_t pair, size_t odd) {
+  const bool full = t->cols >= (size_t)nv * VL;
+#define LIN_ROWS(n)                                      \
+  case n:                                                \
+    if (full) linear_tile(t, n, nv, row, pair, odd, true); \
+    else linear_tile(t, n, nv, row, pair, odd, false);   \
+    break;
+  switch (mr) {
+    LIN_ROWS(1)
+    LIN_ROWS(2)
+    LIN_ROWS(3)
+    LIN_ROWS(4)
+#if LIN_MR > 4
+    LIN_ROWS(5)
+    LIN_ROWS(6)
 #endif
   }
+#undef LIN_ROWS
 }
 
-// A tile's sums join y: added after the first block of I, otherwise stored with the bias.
-VINLINE void linear_store_row(float *y, const float *s, size_t cols, int add, const float *bias) {
-  if (add) {
-    for (size_t n = 0; n < cols; n++) y[n] += s[n];
-  } else if (bias) {
-    for (size_t n = 0; n < cols; n++) y[n] = bias[n] + s[n];
-  } else {
-    for (size_t n = 0; n < cols; n++) y[n] = s[n];
-  }
+#if LIN_DOT
+static void linear_rows(const lin_tile *t, size_t mr, int nv, size_t row) {
+  if (nv == LIN_NV) linear_tile_rows(t, mr, LIN_NV, row, 1, 0);
+  else linear_tile_rows(t, mr, LIN_NV / 2, row, 1, 0);
 }
-static void linear_store(float *y, size_t ldy, const float *out, size_t mr, size_t cols, int add, const float *bias) {
-  for (size_t r = 0; r < mr; r++, y += ldy, out += LIN_NR) {
-    if (cols == LIN_NR) linear_store_row(y, out, LIN_NR, add, bias);
-    else linear_store_row(y, out, cols, add, bias);
+static void grad_rows(const lin_tile *t, size_t mr, int nv) {
+  if (nv == LIN_NV) linear_tile_rows(t, mr, LIN_NV, 1, LIN_P, 0);
+  else linear_tile_rows(t, mr, LIN_NV / 2, 1, LIN_P, 0);
+}
+#else
+static void linear_rows(const lin_tile *t, size_t mr, int nv, size_t row) {
+  if (nv == LIN_NV) linear_tile_rows(t, mr, LIN_NV, row, 2, 1);
+  else linear_tile_rows(t, mr, LIN_NV / 2, row, 2, 1);
+}
+static void grad_rows(const lin_tile *t, size_t mr, int nv) {
+  if (nv == LIN_NV) linear_tile_rows(t, mr, LIN_NV, 1, 2 * LIN_GROUP, LIN_GROUP);
+  else linear_tile_rows(t, mr, LIN_NV / 2, 1, 2 * LIN_GROUP, LIN_GROUP);
+}
+#endif
+
+// Vectors of the tile at output o (a multiple of 32) of a range that ends at end: half as many where a whole tile would
+// leave its panel or the range.
+VINLINE int linear_vectors(size_t o, size_t end) {
+  return LIN_NV * VL <= 32 || (o % LIN_P == 0 && end - o > 32) ? LIN_NV : LIN_NV / 2;
+}
+
+// Even blocks of at most most.
+VINLINE size_t linear_block(size_t n, size_t most) {
+  const size_t blocks = (n + most - 1) / most;
+  return blocks ? (n + blocks - 1) / blocks : 1;
+}
+
+static void k_linear(const agrl_linear_args *a, size_t m0, size_t m1, size_t o0, size_t o1) {
+  const size_t pairs = (a->I + 1) / 2, kb = linear_block(pairs, LIN_KB), mb = LIN_XB / kb;
+#if !LIN_DOT
+  float wide[2 * LIN_XB] __attribute__((aligned(64)));
+#endif
+  for (size_t m = m0; m < m1; m += mb) {
+    const size_t rows = m1 - m < mb ? m1 - m : mb, tiles = (rows + LIN_MR - 1) / LIN_MR;
+    for (size_t k = 0; k < pairs; k += kb) {
+      const size_t kc = pairs - k < kb ? pairs - k : kb;
+      lin_tile t = {.ldy = a->O, .pairs = kc, .ld_from = k > 0 ? a->O : a->ld_from};
+#if LIN_DOT
+      const size_t ldx = pairs;
+      const uint32_t *x = a->x + m * pairs + k;
+#else
+      const size_t ldx = 2 * kc;
+      const float *x = wide;
+      for (size_t r = 0; r < rows; r++)
+        k_f32_from_bf16(wide + r * ldx, (const uint16_t *)(const void *)(a->x + (m + r) * pairs + k), ldx);
+#endif
+      for (size_t o = o0, step; o < o1; o += step) {
+        const int nv = linear_vectors(o, o1);
+        step = (size_t)nv * VL;
+        t.w = a->w + (o / LIN_P * pairs + k) * LIN_P + o % LIN_P;
+        t.cols = a->O - o;
+        const float *from = k > 0 ? a->y : a->from;
+        for (size_t i = 0, r = 0, mr; i < tiles; i++, r += mr) {
+          mr = rows / tiles + (i < rows % tiles);
+          t.y = a->y + (m + r) * a->O + o;
+          t.from = from ? from + (m + r) * t.ld_from + o : NULL;
+          t.x = x + r * ldx;
+          // The next panel is fetched a quarter (a line of its four) in each of up to four tiles.
+          t.next = i > 0 && i <= 4 && o + LIN_P < o1 ? t.w + pairs * LIN_P + (i - 1) * 16 : NULL;
+          linear_rows(&t, mr, nv, ldx);
+        }
+      }
+    }
   }
 }
 
-static void k_linear(const agrl_linear_args *a, size_t o0, size_t o1) {
-  float xp[LIN_MB * LIN_KB] __attribute__((aligned(64)));
-  float panel[LIN_NR * LIN_KB] __attribute__((aligned(64)));
-  float out[LIN_MR * LIN_NR + VL] __attribute__((aligned(64)));
-  size_t blocks = (a->I + LIN_KB - 1) / LIN_KB, kb = 0;
-  if (blocks) kb = ((a->I + blocks - 1) / blocks + LIN_CH - 1) / LIN_CH * LIN_CH;
-  for (size_t m0 = 0; m0 < a->M; m0 += LIN_MB) {
-    size_t rows = a->M - m0 < LIN_MB ? a->M - m0 : LIN_MB;
-    for (size_t k0 = 0; k0 < a->I; k0 += kb) {
-      size_t kc = a->I - k0 < kb ? a->I - k0 : kb, chunks = (kc + LIN_CH - 1) / LIN_CH, ldx = chunks * LIN_CH;
-      linear_pack_x(xp, a->x + m0 * a->I, a->I, rows, k0, kc, chunks);
-      for (size_t o = o0; o < o1; o += LIN_NR) {
-        const uint16_t *w[LIN_NR];
-        size_t cols = o1 - o < LIN_NR ? o1 - o : LIN_NR;
-        for (size_t n = 0; n < LIN_NR; n++) w[n] = a->w + (o + (n < cols ? n : cols - 1)) * a->I + k0;
-        if (rows >= LIN_PANEL_MIN) linear_widen(panel, w, kc, chunks, LIN_NR * a->I);
-        for (size_t m = 0; m < rows; m += LIN_MR) {
-          size_t mr = rows - m < LIN_MR ? rows - m : LIN_MR;
-          linear_tile_of(out, mr, xp + m * ldx, ldx, rows >= LIN_PANEL_MIN ? panel : NULL, w, kc, chunks,
-                         LIN_NR * a->I);
-          linear_store(a->y + (m0 + m) * a->O + o, a->O, out, mr, cols, k0 > 0, a->bias ? a->bias + o : NULL);
+// Rows [o0, o1) of dW, o0 a multiple of LIN_GROUP.
+static void k_weight_grad(const agrl_grad_args *a, size_t o0, size_t o1) {
+  const size_t pairs = (a->T + 1) / 2, kb = linear_block(pairs, LIN_TB);
+#if !LIN_DOT
+  float wide[2 * LIN_TB * LIN_GROUP] __attribute__((aligned(64)));
+#endif
+  for (size_t k = 0; k < pairs; k += kb) {
+    const size_t kc = pairs - k < kb ? pairs - k : kb;
+    lin_tile t = {.ldy = a->I, .ld_from = a->I, .pairs = kc};
+    for (size_t i = 0, step; i < a->I; i += step) {
+      const int nv = linear_vectors(i, a->I);
+      step = (size_t)nv * VL;
+      t.w = a->x + (i / LIN_P * pairs + k) * LIN_P + i % LIN_P;
+      t.cols = a->I - i;
+      for (size_t o = o0; o < o1; o += LIN_GROUP) {
+        const size_t rows = o1 - o < LIN_GROUP ? o1 - o : LIN_GROUP, tiles = (rows + LIN_MR - 1) / LIN_MR;
+        const uint32_t *dy = a->dy + (o / LIN_P * pairs + k) * LIN_P + o % LIN_P;
+#if LIN_DOT
+        const uint32_t *x = dy;
+#else
+        const float *x = wide;
+        for (size_t p = 0; p < kc; p++) {
+          for (size_t r = 0; r < LIN_GROUP; r += VL) {
+            const vu v = v_ldu(dy + p * LIN_P + r);
+            v_st(wide + 2 * p * LIN_GROUP + r, (vf)(v << 16));
+            v_st(wide + (2 * p + 1) * LIN_GROUP + r, (vf)(v & 0xffff0000u));
+          }
+        }
+#endif
+        for (size_t j = 0, r = 0, mr; j < tiles; j++, r += mr) {
+          mr = rows / tiles + (j < rows % tiles);
+          t.from = t.y = a->dW + (o + r) * a->I + i;
+          t.x = x + r;
+          grad_rows(&t, mr, nv);
         }
       }
     }

@@ -61,7 +61,7 @@ void agrl_swiglu_bwd(agrl_pool *pool, float *dg, float *du, const float *dy, con
 }
 
 typedef struct adamw_job {
-  float *p, *m, *v, *served;
+  float *p, *m, *v;
   uint16_t *bf16;
   const float *grad;
   const agrl_adamw *a;
@@ -69,12 +69,12 @@ typedef struct adamw_job {
 
 static void adamw_range(void *arg, size_t lo, size_t hi) {
   const adamw_job *j = arg;
-  agrl_kernels_use->adamw(j->p + lo, j->m + lo, j->v + lo, j->grad + lo, j->served ? j->served + lo : NULL,
+  agrl_kernels_use->adamw(j->p + lo, j->m + lo, j->v + lo, j->grad + lo,
                           j->bf16 ? j->bf16 + lo : NULL, hi - lo, j->a);
 }
 
-void agrl_adamw_step(agrl_pool *pool, float *p, float *m, float *v, const float *grad, float *served, uint16_t *bf16,
-                     size_t n, const agrl_adamw *a) {
-  adamw_job j = {p, m, v, served, bf16, grad, a};
+void agrl_adamw_step(agrl_pool *pool, float *p, float *m, float *v, const float *grad, uint16_t *bf16, size_t n,
+                     const agrl_adamw *a) {
+  adamw_job j = {p, m, v, bf16, grad, a};
   agrl_parallel_range(pool, n, ELEM_ALIGN, ELEM_MIN, adamw_range, &j);
 }

@@ -8,14 +8,21 @@
 #include "common/tensor/tensor.h"
 
 enum { ATTN_ROWS = 128 };  // of one call of attn
+enum { AGRL_LINEAR_PANEL = 64 };  // outputs of a panel of packed weights
 
 typedef struct agrl_linear_args {
   float *y;           // (M,O)
-  const float *x;     // (M,I)
-  const uint16_t *w;  // (O,I)
-  const float *bias;  // (O) or NULL
-  size_t M, I, O;
+  const uint32_t *x;  // (M, pairs of I)
+  const uint32_t *w;  // packed
+  const float *from;  // where sums start, NULL: 0; row m at from + m * ld_from (0: a bias)
+  size_t ld_from, I, O;
 } agrl_linear_args;
+
+typedef struct agrl_grad_args {
+  float *dW;               // (O,I)
+  const uint32_t *dy, *x;  // token pairs: of O, of I
+  size_t T, O, I;
+} agrl_grad_args;
 
 typedef struct agrl_attn_args {
   float *o, *lse, *dq, *dk, *dv, *delta;
@@ -36,8 +43,7 @@ typedef struct agrl_kernels {
   double (*sumsq)(const float *x, size_t n);
   void (*swiglu)(float *y, const float *g, const float *u, size_t n);
   void (*swiglu_bwd)(float *dg, float *du, const float *dy, const float *g, const float *u, size_t n);
-  void (*adamw)(float *p, float *m, float *v, const float *grad, float *served, uint16_t *bf16, size_t n,
-                const agrl_adamw *a);
+  void (*adamw)(float *p, float *m, float *v, const float *grad, uint16_t *bf16, size_t n, const agrl_adamw *a);
 
   void (*rmsnorm)(float *y, float *rstd, const float *x, const float *w, size_t M, size_t D, float eps);
   void (*rmsnorm_dx)(float *dx, const float *dy, const float *x, const float *w, const float *rstd, size_t M, size_t D);
@@ -48,7 +54,12 @@ typedef struct agrl_kernels {
   void (*logp_bwd)(float *logits, const float *lse, const int32_t *target, const float *dlogp, size_t M, size_t V);
   void (*entropy)(float *entropy, const float *logits, const float *lse, size_t M, size_t V);
 
-  void (*linear)(const agrl_linear_args *a, size_t o0, size_t o1);
+  void (*linear)(const agrl_linear_args *a, size_t m0, size_t m1, size_t o0, size_t o1);  // o0 multiple of 32
+  void (*weight_grad)(const agrl_grad_args *a, size_t o0, size_t o1);                     // o0 multiple of 16
+  // Panels [p0, p1) of packed weights; token pairs [p0, p1) of rounded rows.
+  void (*pack_fwd)(uint32_t *dst, const uint16_t *w, size_t O, size_t I, size_t p0, size_t p1);
+  void (*pack_bwd)(uint32_t *dst, const uint16_t *w, size_t O, size_t I, size_t p0, size_t p1);
+  void (*round_rows)(uint16_t *rows, uint32_t *pairs, const float *src, size_t M, size_t I, size_t p0, size_t p1);
   void (*attn)(const agrl_attn_args *a, size_t t0, size_t t1, size_t head);  // rows [t0,t1), at most ATTN_ROWS
   void (*attn_bwd)(const agrl_attn_args *a, size_t root, size_t kv_head);     // of a root segment and its children
   void (*attn_decode)(const agrl_attn_args *a, const agrl_attn_part *part);

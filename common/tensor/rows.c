@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Public row-wise functions (norms, rotary embedding, log-softmax pieces) and the bf16 linear layer: split over the
-// pool, then the kernels in use.
+// Public row-wise functions (norms, rotary embedding, log-softmax pieces): split over the pool, then the kernels in use.
 #include <math.h>
 
 #include "common/tensor/kernels.h"
@@ -119,18 +118,4 @@ static void entropy_range(void *arg, size_t lo, size_t hi) {
 void agrl_entropy(agrl_pool *pool, float *entropy, const float *logits, const float *lse, size_t M, size_t V) {
   agrl_parallel_range(pool, M, 1, rows_min(V), entropy_range,
                       &(softmax_job){.out = entropy, .logits = logits, .lse = lse, .V = V});
-}
-
-static void linear_range(void *arg, size_t lo, size_t hi) { agrl_kernels_use->linear(arg, lo, hi); }
-
-void agrl_linear_bf16(agrl_pool *pool, float *y, const float *x, const uint16_t *w, const float *bias, size_t M,
-                      size_t I, size_t O) {
-  agrl_linear_args a = {y, x, w, bias, M, I, O};
-  size_t work = M * I, min = work >= 32768 ? 24 : 32768 / (work ? work : 1);  // a job has 32K products at least
-  if (M == 0) return;
-  if (I == 0) {  // an empty sum
-    for (size_t i = 0; i < M * O; i++) y[i] = bias ? bias[i % O] : 0.0f;
-    return;
-  }
-  agrl_parallel_range(pool, O, 24, min, linear_range, &a);
 }

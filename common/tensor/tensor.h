@@ -2,8 +2,7 @@
 // Numeric kernels with CPU dispatch at run time (AVX-512 BF16, AVX-512, AVX2+FMA, portable C). No idea of a transformer
 // beyond its building blocks. All arrays row-major f32 unless said; sizes in elements; outputs do not alias inputs
 // unless said. Results do not depend on the thread count of the pool: every output element is reduced by one job in a
-// fixed order. AGRL_CPU=portable|avx2|avx512|avx512bf16 forces a variant. Reductions are per-row batch-invariant in the
-// kernels of the _bf16 linear family: row m of y does not depend on M.
+// fixed order. AGRL_CPU=portable|avx2|avx512|avx512bf16 forces a variant.
 #ifndef AGRL_TENSOR_TENSOR_H
 #define AGRL_TENSOR_TENSOR_H
 
@@ -30,43 +29,37 @@ void agrl_f32_from_f16(float *dst, const uint16_t *src, size_t n);
 void agrl_f16_from_f32(uint16_t *dst, const float *src, size_t n);
 
 // ---- bf16 products. Definition, the same for every variant up to the rounding of its sums: inputs are bf16, sums f32.
-// An output element is ONE running sum over pairs (k, k+1) of the reduction, in order. It starts from its bias, from the
-// old y, or from 0, and nothing is folded across lanes. So an element has the same bits for any M, any tile, any split
+// An output element is ONE running sum over pairs (k, k+1) of the reduction, in order. It starts from a bias, from what
+// it is added to, or from 0, and nothing is folded across lanes. So an element has the same bits for any M, any tile, any split
 // over threads, and any cut of the reduction at an even k (a sum passes through y unchanged): batch invariance and
 // chunk invariance by construction. Variants differ from each other in the last bits: avx512bf16 adds a pair by
-// vdpbf16ps, which takes subnormal inputs as 0 and flushes subnormal results to 0; the others add the odd and the even
-// product by two fused multiply-adds and keep subnormals. NaN and infinities propagate in all.
+// vdpbf16ps, which takes subnormal inputs as 0 and flushes subnormal results to 0; the others add the even and the odd
+// product by two multiply-adds and keep subnormals. NaN and infinities propagate in all.
 //
 // bf16 rows: (M,I) with row stride I rounded up to even; where I is odd the last element of a row is 0.
 static inline size_t agrl_bf16_stride(size_t I) { return (I + 1) & ~(size_t)1; }
-void agrl_bf16_rows(agrl_pool *pool, uint16_t *dst, const float *src, size_t M, size_t I);  // rounds to nearest even
-
-// Packed weights, one layout for every variant: 32-bit words [outputs/16][reduction/2][16], a word holding elements k
-// (low half) and k+1 of one output; zeros beyond the last output and the last k. 64-byte aligned.
+// Packed weights, one layout for every variant: 32-bit words [outputs/64][pairs][64], a word holding elements 2p (low
+// half) and 2p+1 of one output's reduction; zeros beyond the last output and the last element. 64-byte aligned.
 size_t agrl_packed_words(size_t outputs, size_t reduction);
 // From w(O,I) row-major bf16. _fwd: outputs O, reduction I (y = x w^T). _bwd: outputs I, reduction O (dx = dy w).
 void agrl_pack_fwd(agrl_pool *pool, uint32_t *dst, const uint16_t *w, size_t O, size_t I);
 void agrl_pack_bwd(agrl_pool *pool, uint32_t *dst, const uint16_t *w, size_t O, size_t I);
+// Rounds src(M,I) to nearest even, into bf16 rows (input of agrl_linear), into token pairs (input of agrl_weight_grad:
+// packed, I outputs, reduction M; what lies beyond the last output is left as it was), or both; NULL: not wanted.
+void agrl_bf16_rows(agrl_pool *pool, uint16_t *rows, uint32_t *pairs, const float *src, size_t M, size_t I);
 
-// Several products of one input, in one parallel call: y(M,O) = x(M,I) . w^T (+ bias(O)), or y += x . w^T.
+// Several products of one input, in one parallel call: y(M,O) = (add(M,O) | bias(O) | 0) + x(M,I) . w^T.
 typedef struct agrl_linear_out {
-  float *y;
+  float *y;           // no two outs of a call overlap
   const uint32_t *w;  // packed: O outputs, reduction I
-  const float *bias;  // NULL: none. Not with accumulate.
+  const float *bias;  // NULL: none
+  const float *add;   // residual, or y itself to accumulate; NULL: none. Not both of bias and add.
   size_t O;
 } agrl_linear_out;
 enum { AGRL_LINEAR_OUTS = 4 };  // n at most
-// x: bf16 rows. The outs' y must not overlap.
-void agrl_linear(agrl_pool *pool, const agrl_linear_out *out, size_t n, const uint16_t *x, size_t M, size_t I,
-                 bool accumulate);
-// dW(O,I) += dy(T,O)^T . x(T,I): dy and x bf16 rows, reduction over T in pairs (0,1), (2,3), ... of the T given.
-void agrl_weight_grad(agrl_pool *pool, float *dW, const uint16_t *dy, const uint16_t *x, size_t T, size_t O, size_t I);
-
-// y(M,O) = x(M,I) . w(O,I)^T (+ bias(O) if not NULL); w bf16. Own kernels for any M; parallel over O. Weights widen
-// exactly and activations stay f32. As fast as agrl_gemm_nt at large M, so a trainer's forward can use it too and then
-// agrees with decode to the last bit.
-void agrl_linear_bf16(agrl_pool *pool, float *y, const float *x, const uint16_t *w, const float *bias, size_t M,
-                      size_t I, size_t O);
+void agrl_linear(agrl_pool *pool, const agrl_linear_out *out, size_t n, const uint16_t *x, size_t M, size_t I);  // x: bf16 rows
+// dW(O,I) += dy(T,O)^T . x(T,I), both as token pairs: (0,1), (2,3), ... of the T given.
+void agrl_weight_grad(agrl_pool *pool, float *dW, const uint32_t *dy, const uint32_t *x, size_t T, size_t O, size_t I);
 
 // f32 products on OpenBLAS, split over the pool with a fixed partition of the output. beta 0 or 1.
 // C(M,N) = A(M,K) B(N,K)^T
@@ -76,7 +69,7 @@ void agrl_gemm_nn(agrl_pool *pool, float *C, const float *A, const float *B, siz
 // C(M,N) = A(K,M)^T B(K,N)
 void agrl_gemm_tn(agrl_pool *pool, float *C, const float *A, const float *B, size_t M, size_t N, size_t K, float beta);
 
-// RMSNorm over rows: y(M,D) = x * rstd * w; rstd(M) kept for backward (may be NULL).
+// RMSNorm over rows: y(M,D) = x * rstd * w, y may be x; rstd(M) kept for backward (may be NULL).
 void agrl_rmsnorm(agrl_pool *pool, float *y, float *rstd, const float *x, const float *w, size_t M, size_t D,
                   float eps);
 // dx(M,D) += ..., dw(D) += ... (dw reduced in row order blocks of fixed size)
@@ -115,12 +108,11 @@ double agrl_sumsq(agrl_pool *pool, const float *x, size_t n);  // fixed blocks: 
 void agrl_expf(float *y, const float *x, size_t n);            // y may be x; relative error < 2e-7; 0 below 2^-125
 
 // One AdamW step over n elements, in one pass. grad is scaled by gscale first (clipping). Bias corrections
-// bc1 = 1-b1^t, bc2 = 1-b2^t. wd 0 for vectors. Also writes bf16-rounded copies: served (f32 values, may be NULL) and
-// bf16 (may be NULL).
+// bc1 = 1-b1^t, bc2 = 1-b2^t. wd 0 for vectors. Also writes the bf16-rounded values (bf16 may be NULL).
 typedef struct agrl_adamw {
   float lr, beta1, beta2, eps, wd, bc1, bc2, gscale;
 } agrl_adamw;
-void agrl_adamw_step(agrl_pool *pool, float *p, float *m, float *v, const float *grad, float *served, uint16_t *bf16,
-                     size_t n, const agrl_adamw *a);
+void agrl_adamw_step(agrl_pool *pool, float *p, float *m, float *v, const float *grad, uint16_t *bf16, size_t n,
+                     const agrl_adamw *a);
 
 #endif

@@ -46,7 +46,7 @@ void bench_begin(bench_env *e, const char *name, int which);
 void bench_end(bench_env *e);
 // Adds v with four significant digits: more would be noise.
 void bench_number(bench_env *e, const char *key, double v);
-// Adds seconds and, where not 0, GFLOP/s with its ratio to the f32 peak and GB/s with its ratio to the memory
+// Adds seconds and, where not 0, GFLOP/s with its ratios to the f32 and bf16 peaks and GB/s with its ratio to the memory
 // bandwidth.
 void bench_rates(bench_env *e, int which, double seconds, double flop, double bytes);
 

@@ -68,7 +68,8 @@ void bench_rates(bench_env *e, int which, double seconds, double flop, double by
   bench_number(e, "seconds", seconds);
   if (flop > 0) {
     bench_number(e, "gflops", flop / seconds / 1e9);
-    bench_number(e, "ratio_to_peak", flop / seconds / 1e9 / e->peak[which].fma_gflops);
+    bench_number(e, "ratio_to_f32_peak", flop / seconds / 1e9 / e->peak[which].fma_gflops);
+    if (e->peak[which].bf16_gflops > 0) bench_number(e, "ratio_to_bf16_peak", flop / seconds / 1e9 / e->peak[which].bf16_gflops);
   }
   if (bytes > 0) {
     bench_number(e, "gb_per_s", bytes / seconds / 1e9);

@@ -134,8 +134,8 @@ typedef struct train_arg {
 
 static void train_once(void *arg) {
   train_arg *a = arg;
-  if (agrl_trainer_forward(a->t, a->optim.served, &a->b, true, a->logp, a->entropy, NULL) != AGRL_OK) exit(70);
-  agrl_trainer_backward(a->t, a->optim.served, &a->b, a->dlogp, a->optim.grads);
+  if (agrl_trainer_forward(a->t, &a->optim.served, &a->b, true, a->logp, a->entropy, NULL) != AGRL_OK) exit(70);
+  agrl_trainer_backward(a->t, &a->optim.served, &a->b, a->dlogp, a->optim.grads);
 }
 
 static void train_step_once(void *arg) {
@@ -166,7 +166,7 @@ static void train(bench_env *e, const bench_subject *m) {
   agrl_error err;
   a = (train_arg){.pool = e->pool[1]};
   if (agrl_trainer_new(m->l, e->pool[1], T, AGRL_RECOMPUTE_NONE, &a.t, &err) != AGRL_OK) bench_die(err.msg);
-  if (learner_optim_init(&a.optim, m->l, m->params, &err) != AGRL_OK) bench_die(err.msg);
+  if (learner_optim_init(&a.optim, m->l, e->pool[1], m->params, &err) != AGRL_OK) bench_die(err.msg);
   for (size_t i = 0; i < T; i++) {
     a.tokens[i] = (int32_t)(i * 7919 % (size_t)m->spec.vocab);
     a.target[i] = (i + 1) % TRAIN_LEN != 0 ? (int32_t)((i + 1) * 7919 % (size_t)m->spec.vocab) : -1;

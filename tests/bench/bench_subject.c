@@ -63,6 +63,10 @@ void bench_subject_open(bench_subject *m, int index) {
   m->params = bench_need(agrl_block_alloc(n * sizeof(float)));
   agrl_params_init(m->l, m->params, 1);
   m->w = agrl_weights_from_f32(m->l, m->params, 1);
+  agrl_weights_pack(m->w, NULL);
+  m->bwd = bench_need(agrl_packed_new(m->l, AGRL_PACK_BWD));
+  agrl_packed_fill(m->bwd, NULL, agrl_weights_block(m->w));
+  m->served = (agrl_params){.bf16 = agrl_weights_block(m->w), .fwd = agrl_weights_matrices(m->w), .bwd = m->bwd};
   agrl_f32_from_bf16(m->params, agrl_weights_block(m->w), n);
   m->mults = (double)agrl_layout_params(m->l);
   if (!m->spec.tied) m->mults -= (double)m->spec.vocab * m->spec.hidden;
@@ -70,6 +74,7 @@ void bench_subject_open(bench_subject *m, int index) {
 
 void bench_subject_close(bench_subject *m) {
   agrl_weights_unref(m->w);
+  agrl_packed_free(m->bwd);
   agrl_block_free(m->params, m->l->n_elements * sizeof(float));
   agrl_layout_free(m->l);
 }

@@ -4,6 +4,7 @@
 #ifndef AGRL_BENCH_SUBJECT_H
 #define AGRL_BENCH_SUBJECT_H
 
+#include "common/model/train.h"
 #include "common/model/weights.h"
 #include "tests/bench/bench_cases.h"
 
@@ -13,8 +14,10 @@ typedef struct bench_subject {
   const char *name;
   agrl_spec spec;
   agrl_layout *l;
-  float *params;  // values are bf16, as served
-  agrl_weights *w;
+  float *params;       // values are bf16, as served
+  agrl_weights *w;     // packed
+  agrl_packed *bwd;
+  agrl_params served;  // of w and bwd
   double mults;  // weights of products per token: all matrices, the embedding table only as LM head
 } bench_subject;
 

@@ -76,10 +76,10 @@ static spent run(agrl_trainer *t, const bench_subject *m, const form *f, float *
   agrl_error err;
   agrl_rc rc;
   if (f->fused) {
-    rc = agrl_trainer_forward_backward(t, m->params, &p.b, dlogp, logp, grads, &err);
+    rc = agrl_trainer_forward_backward(t, &m->served, &p.b, dlogp, logp, grads, &err);
   } else {
-    rc = agrl_trainer_forward(t, m->params, &p.b, true, logp, entropy, &err);
-    if (rc == AGRL_OK) agrl_trainer_backward(t, m->params, &p.b, dlogp, grads);
+    rc = agrl_trainer_forward(t, &m->served, &p.b, true, logp, entropy, &err);
+    if (rc == AGRL_OK) agrl_trainer_backward(t, &m->served, &p.b, dlogp, grads);
   }
   if (rc != AGRL_OK) bench_die(err.msg);
   return (spent){agrl_since_s(start), cpu_seconds() - cpu};

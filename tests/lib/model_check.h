@@ -9,6 +9,7 @@
 #include "common/base/rng.h"
 #include "common/model/spec.h"
 #include "common/model/train.h"
+#include "common/model/weights.h"
 #include "tests/lib/ref_llama.h"
 #include "tests/lib/tensor_check.h"
 
@@ -44,6 +45,30 @@ static inline float *mc_params(const agrl_layout *l, uint64_t seed, bool bf16) {
   return p;
 }
 
+// The weights of a trainer's pass, in f32 mode or in bf16 mode (where p is rounded).
+static inline agrl_params mc_mode(const agrl_layout *l, const float *p, bool bf16) {
+  agrl_params w = {.f32 = p};
+  if (!bf16) return w;
+  uint16_t *h = agrl_xcalloc(l->n_elements, sizeof *h);
+  agrl_packed *fwd = agrl_packed_new(l, AGRL_PACK_FWD), *bwd = agrl_packed_new(l, AGRL_PACK_BWD);
+  agrl_bf16_from_f32(h, p, l->n_elements);
+  agrl_packed_fill(fwd, NULL, h);
+  agrl_packed_fill(bwd, NULL, h);
+  return (agrl_params){.bf16 = h, .fwd = fwd, .bwd = bwd};
+}
+
+static inline void mc_mode_free(agrl_params *w) {
+  free((void *)w->bf16);
+  agrl_packed_free((agrl_packed *)w->fwd);
+  agrl_packed_free((agrl_packed *)w->bwd);
+}
+
+static inline agrl_weights *mc_weights(const agrl_layout *l, const float *p, uint64_t version) {
+  agrl_weights *w = agrl_weights_from_f32(l, p, version);
+  agrl_weights_pack(w, NULL);
+  return w;
+}
+
 typedef struct mc_batch {
   agrl_batch b;
   size_t start[128];
@@ -65,7 +90,8 @@ static inline void mc_fill(mc_batch *m, const agrl_layout *l, size_t n_seqs, uin
 }
 
 // Reference log-probs (0 where no target) and, if not NULL, entropies.
-static inline void mc_reference(const agrl_layout *l, const double *params, const agrl_batch *b, double *logp, double *entropy) {
+static inline void mc_reference(const agrl_layout *l, const double *params, bool bf16, const agrl_batch *b, double *logp,
+                                double *entropy) {
   const size_t V = (size_t)l->spec.vocab, T = b->start[b->n_seqs];
   double *logits = agrl_xcalloc(T * V, sizeof *logits);
   for (size_t s = 0; s < b->n_seqs; s++) {  // a sequence that continues another: both as one
@@ -75,7 +101,7 @@ static inline void mc_reference(const agrl_layout *l, const double *params, cons
     double *all = agrl_xcalloc((n0 + len) * V, sizeof *all);
     memcpy(tokens, b->tokens + b->start[up], n0 * sizeof *tokens);
     memcpy(tokens + n0, b->tokens + at, len * sizeof *tokens);
-    ref_llama_logits(l, params, tokens, n0 + len, all);
+    ref_llama_logits(l, params, bf16, tokens, n0 + len, all);
     memcpy(logits + at * V, all + n0 * V, len * V * sizeof *all);
     free(tokens);
     free(all);

@@ -11,6 +11,7 @@
 typedef struct model {
   const agrl_layout *l;
   const double *params;
+  bool bf16;
 } model;
 
 static const double *tensor(const model *m, int layer, const char *name) {
@@ -29,11 +30,21 @@ static void normalize(double *y, const double *x, const double *w, int n, double
   for (int i = 0; i < n; i++) y[i] = x[i] / sqrt(mean + eps) * w[i];
 }
 
-static void apply(double *y, const double *w, const double *bias, const double *x, int out, int in) {
+// To nearest, ties to even, 8 significant bits.
+static double to_bf16(double x) {
+  int e;
+  const double m = frexp(x, &e);
+  return ldexp(nearbyint(ldexp(m, 8)), e - 8);
+}
+
+static void apply(const model *md, double *y, const double *w, const double *bias, const double *x, int out, int in) {
+  double *in_x = malloc((size_t)in * sizeof *in_x);
+  for (int i = 0; i < in; i++) in_x[i] = md->bf16 ? to_bf16(x[i]) : x[i];
   for (int o = 0; o < out; o++) {
     y[o] = bias != NULL ? bias[o] : 0;
-    for (int i = 0; i < in; i++) y[o] += w[o * in + i] * x[i];
+    for (int i = 0; i < in; i++) y[o] += w[o * in + i] * in_x[i];
   }
+  free(in_x);
 }
 
 static void rotate(double *x, int dim, size_t position, double theta) {
@@ -55,7 +66,7 @@ static void heads(const model *m, int layer, const char *which, double *y, const
   const double *bias = tensor(m, layer, name);
   snprintf(name, sizeof name, "self_attn.%s_norm.weight", which);
   const double *norm = tensor(m, layer, name);
-  apply(y, w, bias, x, count * s->head_dim, s->hidden);
+  apply(m, y, w, bias, x, count * s->head_dim, s->hidden);
   for (int h = 0; h < count; h++) {
     double *head = y + h * s->head_dim;
     if (norm != NULL) normalize(head, head, norm, s->head_dim, (double)s->norm_eps);
@@ -86,10 +97,10 @@ static void attend(const agrl_spec *s, double *out, const double *q, const doubl
 static void feed_forward(const model *m, int layer, double *y, const double *x) {
   const agrl_spec *s = &m->l->spec;
   double *gate = zeros((size_t)s->ffn), *up = zeros((size_t)s->ffn);
-  apply(gate, tensor(m, layer, "mlp.gate_proj.weight"), NULL, x, s->ffn, s->hidden);
-  apply(up, tensor(m, layer, "mlp.up_proj.weight"), NULL, x, s->ffn, s->hidden);
+  apply(m, gate, tensor(m, layer, "mlp.gate_proj.weight"), NULL, x, s->ffn, s->hidden);
+  apply(m, up, tensor(m, layer, "mlp.up_proj.weight"), NULL, x, s->ffn, s->hidden);
   for (int i = 0; i < s->ffn; i++) gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i];
-  apply(y, tensor(m, layer, "mlp.down_proj.weight"), NULL, gate, s->hidden, s->ffn);
+  apply(m, y, tensor(m, layer, "mlp.down_proj.weight"), NULL, gate, s->hidden, s->ffn);
   free(gate);
   free(up);
 }
@@ -105,7 +116,7 @@ static void run_layer(const model *m, int layer, double *x, size_t n) {
     heads(m, layer, "k", keys + t * K, h, s->n_kv_heads, t, 1);
     heads(m, layer, "v", values + t * K, h, s->n_kv_heads, t, 0);
     attend(s, o, q, keys, values, t);
-    apply(y, tensor(m, layer, "self_attn.o_proj.weight"), NULL, o, s->hidden, (int)Q);
+    apply(m, y, tensor(m, layer, "self_attn.o_proj.weight"), NULL, o, s->hidden, (int)Q);
     for (size_t i = 0; i < C; i++) row[i] += y[i];
     normalize(h, row, tensor(m, layer, "post_attention_layernorm.weight"), s->hidden, (double)s->norm_eps);
     feed_forward(m, layer, y, h);
@@ -119,8 +130,8 @@ static void run_layer(const model *m, int layer, double *x, size_t n) {
   free(y);
 }
 
-void ref_llama_logits(const agrl_layout *l, const double *params, const int32_t *tokens, size_t n, double *logits) {
-  const model m = {l, params};
+void ref_llama_logits(const agrl_layout *l, const double *params, bool bf16, const int32_t *tokens, size_t n, double *logits) {
+  const model m = {l, params, bf16};
   const agrl_spec *s = &l->spec;
   const size_t C = (size_t)s->hidden;
   const double *embed = tensor(&m, -1, "model.embed_tokens.weight");
@@ -130,7 +141,7 @@ void ref_llama_logits(const agrl_layout *l, const double *params, const int32_t 
   for (int i = 0; i < s->n_layers; i++) run_layer(&m, i, x, n);
   for (size_t t = 0; t < n; t++) {
     normalize(h, x + t * C, tensor(&m, -1, "model.norm.weight"), s->hidden, (double)s->norm_eps);
-    apply(logits + t * (size_t)s->vocab, head, NULL, h, s->vocab, s->hidden);
+    apply(&m, logits + t * (size_t)s->vocab, head, NULL, h, s->vocab, s->hidden);
   }
   free(x);
   free(h);

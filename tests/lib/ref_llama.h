@@ -6,8 +6,8 @@
 
 #include "common/model/spec.h"
 
-// Logits (n,V) of one sequence. params: the layout's block as doubles.
-void ref_llama_logits(const agrl_layout *l, const double *params, const int32_t *tokens, size_t n, double *logits);
+// Logits (n,V) of one sequence. params: the layout's block as doubles. bf16: the input of every product is rounded to bf16.
+void ref_llama_logits(const agrl_layout *l, const double *params, bool bf16, const int32_t *tokens, size_t n, double *logits);
 double ref_llama_logp(const double *row, size_t vocab, size_t target);
 double ref_llama_entropy(const double *row, size_t vocab);
 

@@ -52,6 +52,17 @@ static inline void tc_near(const char *what, const float *got, const double *wan
   }
 }
 
+// The 2-norm of got - want is at most tol times that of want.
+static inline void tc_close(const char *what, const float *got, const float *want, size_t n, double tol) {
+  double norm = 0, off = 0;
+  for (size_t i = 0; i < n; i++) {
+    norm += (double)want[i] * (double)want[i];
+    off += ((double)got[i] - (double)want[i]) * ((double)got[i] - (double)want[i]);
+  }
+  if (!(sqrt(off) <= tol * sqrt(norm)))
+    fail_msg("%s on %s: off by %.3g of the norm, at most %g", what, agrl_cpu_name(agrl_tensor_cpu()), sqrt(off / norm), tol);
+}
+
 static inline void tc_same(const char *what, const void *a, const void *b, size_t bytes) {
   if (memcmp(a, b, bytes) != 0) fail_msg("%s on %s: results differ in some bit", what,
                                          agrl_cpu_name(agrl_tensor_cpu()));

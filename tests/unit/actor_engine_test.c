@@ -64,6 +64,7 @@ static agrl_weights *random_weights(const agrl_layout *l, uint64_t seed, uint64_
   agrl_params_init(l, block, seed);
   for (size_t i = 0; i < l->n_elements; i++) block[i] *= 3;  // sharper distributions than a fresh model's
   agrl_weights *w = agrl_weights_from_f32(l, block, version);
+  agrl_weights_pack(w, NULL);
   agrl_block_free(block, l->n_elements * sizeof *block);
   return w;
 }

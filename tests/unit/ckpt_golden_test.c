@@ -82,7 +82,7 @@ static void compare(const agrl_layout *l, const float *params, const golden *g) 
   FOR_EACH_CPU(c) {
     agrl_trainer *t = mc_trainer(l, NULL, T);
     agrl_error err = {0};
-    if (agrl_trainer_forward(t, params, &b, false, logp, entropy, &err)) fail_msg("%s", err.msg);
+    if (agrl_trainer_forward(t, &(agrl_params){.f32 = params}, &b, false, logp, entropy, &err)) fail_msg("%s", err.msg);
     tc_near("log-probabilities", logp, want, T, TOLERANCE);
     tc_near("entropies", entropy, want_entropy, T, TOLERANCE);
     agrl_trainer_free(t);

@@ -69,7 +69,9 @@ static void make_core(learner_core *c, agrl_pool *pool) {
   float *block = agrl_block_alloc(l->n_elements * sizeof *block);
   agrl_params_init(l, block, 11);
   if (learner_core_adopt(c, l, block, &err) != AGRL_OK) fail_msg("%s", err.msg);
-  c->reference = block;  // released with the core
+  c->reference = agrl_weights_from_f32(c->layout, block, 1);  // released with the core
+  agrl_weights_pack(c->reference, NULL);
+  agrl_block_free(block, l->n_elements * sizeof *block);
   agrl_buf_adds(&c->tokenizer_json, "{}");
   c->version = AGRL_VERSION(1, 0);
 }
@@ -154,15 +156,14 @@ static learner_journal *journal(void) {
 }
 
 // A new process: nothing but what is on disk. The reference is given again, as the SFT directory would.
-static void restart(learner_core *c, const float *reference) {
+static void restart(learner_core *c, agrl_weights *reference) {
   char *dir;
   uint64_t version;
   agrl_error err = {0};
   *c = (learner_core){.config = &config};
   if (agrl_ckpt_find_latest(root, &dir, &version, &err) != AGRL_OK) fail_msg("%s", err.msg);
   if (learner_checkpoint_load(c, dir, &err) != AGRL_OK) fail_msg("%s", err.msg);
-  c->reference = agrl_block_alloc(c->layout->n_elements * sizeof(float));
-  memcpy(c->reference, reference, c->layout->n_elements * sizeof(float));
+  c->reference = agrl_weights_ref(reference);
   agrl_buf_adds(&c->tokenizer_json, "{}");
   free(dir);
 }
@@ -299,8 +300,12 @@ static void test_not_finite_changes_nothing(void **state) {
   (void)state;
   learner_core c;
   make_core(&c, NULL);
-  c.reference[0] = NAN;  // the KL term becomes NaN
-  for (size_t i = 0; i < c.layout->n_elements; i++) c.reference[i] = NAN;
+  float *bad = agrl_block_alloc(c.layout->n_elements * sizeof *bad);  // the KL term becomes NaN
+  for (size_t i = 0; i < c.layout->n_elements; i++) bad[i] = NAN;
+  agrl_weights_unref(c.reference);
+  c.reference = agrl_weights_from_f32(c.layout, bad, 1);
+  agrl_weights_pack(c.reference, NULL);
+  agrl_block_free(bad, c.layout->n_elements * sizeof *bad);
   agrl_sha256 before = learner_optim_hash(&c.optim);
   learner_step_stats st;
   one_step(&c, NULL, &st);

@@ -76,17 +76,17 @@ static void decode_together(agrl_decoder *d, const agrl_weights *w, story *s, si
   assert_float_equal(agrl_decoder_kv_used_ratio(d), 0, 0);
 }
 
-static void check_story(const agrl_layout *l, const double *params, agrl_trainer *t, const float *served, const story *s) {
+static void check_story(const agrl_layout *l, const double *params, agrl_trainer *t, const agrl_params *served, const story *s) {
   const size_t V = (size_t)l->spec.vocab, start[2] = {0, s->total};
   double *want = agrl_xcalloc(s->total * V, sizeof *want);
   int32_t target[MAX_PROMPT + MAX_NEW];
   float trained[MAX_PROMPT + MAX_NEW];
-  ref_llama_logits(l, params, s->tokens, s->total, want);
+  ref_llama_logits(l, params, true, s->tokens, s->total, want);
   for (size_t i = 0; i < s->total; i++) target[i] = i + 1 < s->total ? s->tokens[i + 1] : -1;
   const agrl_batch b = {1, start, s->tokens, target, NULL};
   assert_int_equal(agrl_trainer_forward(t, served, &b, false, trained, NULL, NULL), AGRL_OK);
   for (size_t i = s->prompt - 1; i < s->total; i++) {
-    tc_near("logits", s->logits[i], want + i * V, V, 2e-5);
+    tc_near("logits", s->logits[i], want + i * V, V, 5e-3);  // a tie may round the other way: see model_train_test
     if (target[i] < 0) continue;
     float lse;
     agrl_logsumexp(NULL, &lse, s->logits[i], 1, V);
@@ -103,14 +103,15 @@ static void decode_equals_full_forward(void **state) {
     agrl_layout *l = mc_layout(v);
     float *p = mc_params(l, 21, true);
     double *pd = tc_doubles(p, l->n_elements);
+    agrl_params served = mc_mode(l, p, true);
     FOR_EACH_CPU(c) {
       agrl_pool *pool = agrl_pool_new(2);
       agrl_decoder *d = decoder(l, pool, SEQS), *single = decoder(l, NULL, 1);
       agrl_trainer *t = mc_trainer(l, pool, MAX_PROMPT + MAX_NEW);
-      agrl_weights *w = agrl_weights_from_f32(l, p, 1);
+      agrl_weights *w = mc_weights(l, p, 1);
       write_stories(together, SEQS);
       decode_together(d, w, together, SEQS);
-      for (size_t i = 0; i < SEQS; i++) check_story(l, pd, t, p, &together[i]);
+      for (size_t i = 0; i < SEQS; i++) check_story(l, pd, t, &served, &together[i]);
       memcpy(alone, &together[0], sizeof *alone);
       memset(alone->logits, 0, sizeof alone->logits);
       decode_together(single, w, alone, 1);
@@ -122,6 +123,7 @@ static void decode_equals_full_forward(void **state) {
       agrl_decoder_free(single);
       agrl_pool_free(pool);
     }
+    mc_mode_free(&served);
     free(p);
     free(pd);
     agrl_layout_free(l);
@@ -155,7 +157,7 @@ static void roll(agrl_decoder *d, const agrl_weights *w, const uint32_t *members
 static void rollout_does_not_depend_on_its_batch(void **state) {
   agrl_layout *l = mc_layout(5);
   float *p = mc_params(l, 21, true);
-  agrl_weights *w = agrl_weights_from_f32(l, p, 1);
+  agrl_weights *w = mc_weights(l, p, 1);
   agrl_decoder *d = decoder(l, NULL, SEQS);
   const uint32_t members[SEQS] = {6, 5, 4, 3, 2, 1, 0};
   int32_t tokens[SEQS * MAX_NEW], one[MAX_NEW];
@@ -177,7 +179,7 @@ static void rollout_does_not_depend_on_its_batch(void **state) {
 static void weights_swap_between_steps(void **state) {
   agrl_layout *l = mc_layout(0);
   float *p = mc_params(l, 21, true), *p2 = mc_params(l, 22, true);
-  agrl_weights *a = agrl_weights_from_f32(l, p, 1), *b = agrl_weights_from_f32(l, p2, 2);
+  agrl_weights *a = mc_weights(l, p, 1), *b = mc_weights(l, p2, 2);
   agrl_decoder *d = decoder(l, NULL, 2);
   const int32_t prompt[] = {1, 2, 3};
   float first[V_MAX], x[V_MAX], y[V_MAX], z[V_MAX];
@@ -203,7 +205,7 @@ static void weights_swap_between_steps(void **state) {
 static void slots_run_out_and_come_back(void **state) {
   agrl_layout *l = mc_layout(0);
   float *p = mc_params(l, 21, true), logits[V_MAX];
-  agrl_weights *w = agrl_weights_from_f32(l, p, 1);
+  agrl_weights *w = mc_weights(l, p, 1);
   agrl_decoder *d, *none;
   agrl_error err = {0};
   assert_int_equal(agrl_decoder_new(l, NULL, 2, 60, 5, &none, &err), AGRL_ELIMIT);  // the context is 64
@@ -240,7 +242,7 @@ static void steps_do_not_allocate(void **state) {
   if (!COUNT_ALLOC) skip();
   agrl_layout *l = mc_layout(4);
   float *p = mc_params(l, 21, true);
-  agrl_weights *w = agrl_weights_from_f32(l, p, 1);
+  agrl_weights *w = mc_weights(l, p, 1);
   agrl_pool *pool = agrl_pool_new(2);
   agrl_decoder *d = decoder(l, pool, SEQS);
   const uint32_t members[SEQS] = {0, 1, 2, 3, 4, 5, 6};

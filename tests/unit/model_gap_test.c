@@ -72,7 +72,7 @@ static size_t open_group(world *w, agrl_decoder *d, const agrl_weights *weights,
 
 static void act(world *w, agrl_pool *pool) {
   static float logits[SLOTS * V_MAX];
-  agrl_weights *weights = agrl_weights_from_f32(w->l, w->params, 1);
+  agrl_weights *weights = mc_weights(w->l, w->params, 1);
   agrl_decoder *d = NULL;
   assert_int_equal(agrl_decoder_new(w->l, pool, SLOTS, PROMPT, NEW, &d, NULL), AGRL_OK);
   rollout *open[SLOTS];
@@ -155,13 +155,14 @@ static size_t learn(world *w, agrl_pool *pool) {
   static pack p;
   static float logp[CAP];
   agrl_trainer *t = mc_trainer(w->l, pool, CAP);
+  agrl_params params = mc_mode(w->l, w->params, true);
   size_t compared = 0;
   for (size_t from = 0, end; from < w->n; from = end) {
     end = fill(w, &p, from);
     assert_true(end > from);
     const agrl_batch b = {p.n_seqs, p.start, p.tokens, p.target, p.parent};
     agrl_error err = {0};
-    if (agrl_trainer_forward(t, w->params, &b, false, logp, NULL, &err) != AGRL_OK) fail_msg("%s", err.msg);
+    if (agrl_trainer_forward(t, &params, &b, false, logp, NULL, &err) != AGRL_OK) fail_msg("%s", err.msg);
     for (size_t i = from; i < end; i++) {
       for (size_t k = 0; k < w->r[i].n; k++, compared++) {
         const float got = logp[p.first[i] + k], want = w->r[i].logp[k];
@@ -171,6 +172,7 @@ static size_t learn(world *w, agrl_pool *pool) {
     }
   }
   agrl_trainer_free(t);
+  mc_mode_free(&params);
   return compared;
 }
 

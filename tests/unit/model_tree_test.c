@@ -61,7 +61,7 @@ static void fill(tree *t, const agrl_layout *l, uint64_t seed) {
 
 static size_t size_of(const agrl_batch *b) { return b->start[b->n_seqs]; }
 
-static void forward(agrl_trainer *t, const float *p, const agrl_batch *b, bool save, float *logp, float *entropy) {
+static void forward(agrl_trainer *t, const agrl_params *p, const agrl_batch *b, bool save, float *logp, float *entropy) {
   agrl_error err = {0};
   if (agrl_trainer_forward(t, p, b, save, logp, entropy, &err) != AGRL_OK) fail_msg("%s", err.msg);
 }
@@ -73,33 +73,34 @@ static void shared_equals_plain(void **state) {
   for (int v = 0; v < MC_VARIANTS; v++) {
     agrl_layout *l = mc_layout(v);
     float *p = mc_params(l, 11, v % 2 == 0);
+    agrl_params w = mc_mode(l, p, v % 2 == 0);
     double *pd = tc_doubles(p, l->n_elements);
     fill(&t, l, (uint64_t)v + 3);
     const size_t T = size_of(&t.shared.b), P = size_of(&t.plain.b);
     assert_true(T * 3 < P * 2);
-    mc_reference(l, pd, &t.shared.b, want, NULL);
+    mc_reference(l, pd, v % 2 == 0, &t.shared.b, want, NULL);
     float *dlogp = tc_floats(T, 3, 1), *grads = tc_filled(l->n_elements, 0), *plain_grads = tc_filled(l->n_elements, 0);
     FOR_EACH_CPU(c) {
       agrl_trainer *a = mc_trainer(l, NULL, CAP);
-      forward(a, p, &t.plain.b, true, plain, plain_entropy);
+      forward(a, &w, &t.plain.b, true, plain, plain_entropy);
       for (size_t i = 0; i < T; i++)
         if (t.shared.target[i] >= 0) dlogp_plain[t.plain_at[i]] = dlogp[i];
       memset(plain_grads, 0, l->n_elements * sizeof *plain_grads);
-      agrl_trainer_backward(a, p, &t.plain.b, dlogp_plain, plain_grads);
-      forward(a, p, &t.shared.b, true, logp, entropy);
+      agrl_trainer_backward(a, &w, &t.plain.b, dlogp_plain, plain_grads);
+      forward(a, &w, &t.shared.b, true, logp, entropy);
       memset(grads, 0, l->n_elements * sizeof *grads);
-      agrl_trainer_backward(a, p, &t.shared.b, dlogp, grads);
-      tc_near("shared log-probs", logp, want, T, 2e-5);
+      agrl_trainer_backward(a, &w, &t.shared.b, dlogp, grads);
+      tc_near("shared log-probs", logp, want, T, v % 2 == 0 ? 5e-3 : 2e-5);
       for (size_t i = 0; i < T; i++) {
         if (t.shared.target[i] < 0) continue;
         if (logp[i] != plain[t.plain_at[i]] || entropy[i] != plain_entropy[t.plain_at[i]])
           fail_msg("position %zu: shared %.9g, alone %.9g: must be equal", i, (double)logp[i], (double)plain[t.plain_at[i]]);
       }
-      double *gd = tc_doubles(plain_grads, l->n_elements);
-      tc_near("gradients, shared and not", grads, gd, l->n_elements, 1e-4);
-      free(gd);
+      // bf16: the prompt's gradients enter products as one rounded sum, or rounded one by one.
+      tc_close("gradients, shared and not", grads, plain_grads, l->n_elements, v % 2 == 0 ? 0.01 : 1e-5);
       agrl_trainer_free(a);
     }
+    mc_mode_free(&w);
     free(p), free(pd), free(dlogp), free(grads), free(plain_grads);
     agrl_layout_free(l);
   }
@@ -108,7 +109,7 @@ static void shared_equals_plain(void **state) {
 static double reference_loss(const agrl_layout *l, const double *params, const agrl_batch *b, const float *dlogp) {
   static double logp[CAP];
   double loss = 0;
-  mc_reference(l, params, b, logp, NULL);
+  mc_reference(l, params, false, b, logp, NULL);
   for (size_t i = 0; i < size_of(b); i++) loss += (double)dlogp[i] * logp[i];
   return loss;
 }
@@ -121,12 +122,13 @@ static void gradients_match_differences(void **state) {
   for (int v = 0; v < MC_VARIANTS; v++) {
     agrl_layout *l = mc_layout(v);
     float *p = mc_params(l, 5, v % 3 == 0), *grads = tc_filled(l->n_elements, 0);
+    agrl_params w = mc_mode(l, p, false);
     double *pd = tc_doubles(p, l->n_elements);
     fill(&t, l, (uint64_t)v + 40);
     float *dlogp = tc_floats(size_of(&t.shared.b), 3, 1);
     agrl_trainer *a = mc_trainer(l, NULL, CAP);
-    forward(a, p, &t.shared.b, true, logp, NULL);
-    agrl_trainer_backward(a, p, &t.shared.b, dlogp, grads);
+    forward(a, &w, &t.shared.b, true, logp, NULL);
+    agrl_trainer_backward(a, &w, &t.shared.b, dlogp, grads);
     agrl_rng r;
     agrl_rng_init(&r, 2, (uint64_t)v);
     for (size_t i = 0; i < l->n_tensors; i++) {
@@ -158,15 +160,16 @@ static void actor_equals_learner(void **state) {
   float logp[CAP], logits[8 * 64];
   agrl_layout *l = mc_layout(5);
   float *p = mc_params(l, 21, true);
+  agrl_params w = mc_mode(l, p, true);
   const size_t V = (size_t)l->spec.vocab;
   FOR_EACH_CPU(c) {
     agrl_pool *pool = agrl_pool_new(2);
-    agrl_weights *w = agrl_weights_from_f32(l, p, 1);
+    agrl_weights *weights = mc_weights(l, p, 1);
     agrl_trainer *a = mc_trainer(l, pool, CAP);
     agrl_decoder *d = NULL;
     assert_int_equal(agrl_decoder_new(l, pool, 8, 32, 26, &d, NULL), AGRL_OK);
     fill(&t, l, 8);
-    forward(a, p, &t.shared.b, false, logp, NULL);
+    forward(a, &w, &t.shared.b, false, logp, NULL);
     const agrl_batch *b = &t.shared.b;
     for (size_t s = 0; s < b->n_seqs; s++) {
       if (b->parent[s] >= 0 || s + 1 == b->n_seqs || b->parent[s + 1] != (int32_t)s) continue;
@@ -175,7 +178,7 @@ static void actor_equals_learner(void **state) {
       int32_t prompt[32], feed[8];
       memcpy(prompt, b->tokens + b->start[s], n * sizeof *prompt);
       prompt[n] = b->tokens[b->start[first]];
-      agrl_prefix *prefix = agrl_decoder_prefill(d, w, prompt, n + 1, logits);
+      agrl_prefix *prefix = agrl_decoder_prefill(d, weights, prompt, n + 1, logits);
       agrl_seq *seqs[8], *open[8];
       while (first + members < b->n_seqs && b->parent[first + members] == (int32_t)s) members++;
       for (size_t m = 0; m < members; m++) {
@@ -197,16 +200,17 @@ static void actor_equals_learner(void **state) {
         }
         assert_int_equal(r, live);
         live = next;
-        agrl_decoder_step(d, w, seqs, feed, next, logits);
+        agrl_decoder_step(d, weights, seqs, feed, next, logits);
       }
       for (size_t m = 0; m < members; m++) agrl_seq_close(d, open[m]);
       agrl_prefix_unref(d, prefix);
     }
     agrl_decoder_free(d);
     agrl_trainer_free(a);
-    agrl_weights_unref(w);
+    agrl_weights_unref(weights);
     agrl_pool_free(pool);
   }
+  mc_mode_free(&w);
   free(p);
   agrl_layout_free(l);
 }
@@ -215,7 +219,7 @@ typedef struct result {
   float logp[CAP], *grads;
 } result;
 
-static result run(const agrl_layout *l, const float *p, const tree *t, const float *dlogp, unsigned threads, agrl_recompute policy,
+static result run(const agrl_layout *l, const agrl_params *w, const tree *t, const float *dlogp, unsigned threads, agrl_recompute policy,
                   bool fused, size_t *bytes) {
   result r = {.grads = tc_filled(l->n_elements, 0)};
   agrl_pool *pool = agrl_pool_new(threads);
@@ -224,10 +228,10 @@ static result run(const agrl_layout *l, const float *p, const tree *t, const flo
   for (int i = 0; i < 2; i++) {  // twice: what the first leaves behind must not matter
     memset(r.grads, 0, l->n_elements * sizeof *r.grads);
     if (fused) {
-      assert_int_equal(agrl_trainer_forward_backward(a, p, &t->shared.b, dlogp, r.logp, r.grads, NULL), AGRL_OK);
+      assert_int_equal(agrl_trainer_forward_backward(a, w, &t->shared.b, dlogp, r.logp, r.grads, NULL), AGRL_OK);
     } else {
-      forward(a, p, &t->shared.b, true, r.logp, NULL);
-      agrl_trainer_backward(a, p, &t->shared.b, dlogp, r.grads);
+      forward(a, w, &t->shared.b, true, r.logp, NULL);
+      agrl_trainer_backward(a, w, &t->shared.b, dlogp, r.grads);
     }
   }
   if (bytes != NULL) *bytes = agrl_trainer_bytes(a);
@@ -241,18 +245,20 @@ static void threads_and_policies_change_nothing(void **state) {
   for (int v = 0; v < MC_VARIANTS; v++) {
     agrl_layout *l = mc_layout(v);
     float *p = mc_params(l, 5, v % 2 == 0);
+    agrl_params w = mc_mode(l, p, v % 2 == 0);
     fill(&t, l, 6);
     const size_t T = size_of(&t.shared.b);
     float *dlogp = tc_floats(T, 3, 1);
     size_t kept, few;
-    result first = run(l, p, &t, dlogp, 1, AGRL_RECOMPUTE_NONE, false, &kept);
+    result first = run(l, &w, &t, dlogp, 1, AGRL_RECOMPUTE_NONE, false, &kept);
     for (unsigned i = 1; i < 12; i++) {
-      result other = run(l, p, &t, dlogp, 1 + i % 3, i / 3 % 2 ? AGRL_RECOMPUTE_LAYER : AGRL_RECOMPUTE_NONE, i / 6, &few);
+      result other = run(l, &w, &t, dlogp, 1 + i % 3, i / 3 % 2 ? AGRL_RECOMPUTE_LAYER : AGRL_RECOMPUTE_NONE, i / 6, &few);
       tc_same("log-probs", other.logp, first.logp, T * sizeof *first.logp);
       tc_same("gradients", other.grads, first.grads, l->n_elements * sizeof *first.grads);
       if (i / 3 % 2) assert_true(few < kept);
       free(other.grads);
     }
+    mc_mode_free(&w);
     free(first.grads), free(p), free(dlogp);
     agrl_layout_free(l);
   }
@@ -264,6 +270,7 @@ static void bad_parents_are_refused(void **state) {
   agrl_error err;
   agrl_layout *l = mc_layout(0);
   float *p = mc_params(l, 5, true);
+  agrl_params w = mc_mode(l, p, true);
   agrl_trainer *a = mc_trainer(l, NULL, CAP);
   static const struct {
     size_t at;
@@ -272,13 +279,14 @@ static void bad_parents_are_refused(void **state) {
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     fill(&t, l, 1);
     t.parent[bad[i].at] = bad[i].parent;
-    assert_int_equal(agrl_trainer_forward(a, p, &t.shared.b, true, logp, NULL, &err), AGRL_EINVAL);
+    assert_int_equal(agrl_trainer_forward(a, &w, &t.shared.b, true, logp, NULL, &err), AGRL_EINVAL);
   }
   fill(&t, l, 1);
-  forward(a, p, &t.shared.b, true, logp, NULL);
+  forward(a, &w, &t.shared.b, true, logp, NULL);
   for (size_t s = 2; s <= t.shared.b.n_seqs; s++) t.shared.start[s] += 40;  // 29 of the parent, 40 or more of its own: over 64
-  assert_int_equal(agrl_trainer_forward(a, p, &t.shared.b, true, logp, NULL, &err), AGRL_ELIMIT);
+  assert_int_equal(agrl_trainer_forward(a, &w, &t.shared.b, true, logp, NULL, &err), AGRL_ELIMIT);
   agrl_trainer_free(a);
+  mc_mode_free(&w);
   free(p);
   agrl_layout_free(l);
 }
@@ -291,18 +299,20 @@ static void steady_state_has_no_page_faults(void **state) {
   static float logp[CAP];
   agrl_layout *l = mc_layout(4);
   float *p = mc_params(l, 5, true), *grads = tc_filled(l->n_elements, 0);
+  agrl_params w = mc_mode(l, p, true);
   agrl_trainer *a = mc_trainer(l, NULL, CAP);
   fill(&t, l, 6);
   float *dlogp = tc_floats(size_of(&t.shared.b), 3, 1);
   struct rusage before, after;
   for (int i = 0; i < 12; i++) {
     if (i == 2) getrusage(RUSAGE_THREAD, &before);
-    forward(a, p, &t.shared.b, true, logp, NULL);
-    agrl_trainer_backward(a, p, &t.shared.b, dlogp, grads);
+    forward(a, &w, &t.shared.b, true, logp, NULL);
+    agrl_trainer_backward(a, &w, &t.shared.b, dlogp, grads);
   }
   getrusage(RUSAGE_THREAD, &after);
   assert_true(after.ru_minflt - before.ru_minflt <= 5);  // a few may come from the kernel's own doing; one a step is 10
   agrl_trainer_free(a);
+  mc_mode_free(&w);
   free(p), free(grads), free(dlogp);
   agrl_layout_free(l);
 }
