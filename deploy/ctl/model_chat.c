@@ -62,6 +62,7 @@ static agrl_rc chat_with(const ctl_model *m, const agrl_chat *chat, const ctl_ch
   if (rc) return rc;
   agrl_pool *pool = agrl_pool_new(o->threads);
   agrl_weights *w = agrl_weights_from_f32(m->layout, m->block, m->version);
+  agrl_weights_pack(w, NULL);
   rc = agrl_decoder_new(m->layout, pool, 1, n, o->max_new, &d, err);
   if (!rc) {
     const uint64_t start_ns = agrl_mono_ns();
