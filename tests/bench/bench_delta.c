@@ -46,10 +46,10 @@ static void train_step(lab *a, double lr) {
   double norm;
   bool clipped;
   draw_batch(a);
-  const agrl_batch b = {SEQS, a->start, a->tokens, a->target};
+  const agrl_batch b = {.n_seqs = SEQS, .start = a->start, .tokens = a->tokens, .target = a->target};
   learner_optim_zero_grads(&a->optim);
-  if (agrl_trainer_forward(a->t, a->optim.served, &b, true, a->logp, a->entropy, NULL) != AGRL_OK) bench_die("the forward pass failed");
-  agrl_trainer_backward(a->t, a->optim.served, &b, a->dlogp, a->optim.grads);
+  if (agrl_trainer_forward(a->t, &a->optim.served, &b, true, a->logp, a->entropy, NULL) != AGRL_OK) bench_die("the forward pass failed");
+  agrl_trainer_backward(a->t, &a->optim.served, &b, a->dlogp, a->optim.grads);
   if (!learner_optim_step(&a->optim, a->pool, &hyper, &norm, &clipped)) bench_die("the gradient is not finite");
 }
 
@@ -85,7 +85,7 @@ static void one_rate(bench_env *e, lab *a, double lr, uint16_t *before, uint16_t
   agrl_error err;
   sums s = {0};
   agrl_rng_init(&a->rng, 11, 0);
-  if (learner_optim_init(&a->optim, a->m->l, a->m->params, &err) != AGRL_OK) bench_die(err.msg);
+  if (learner_optim_init(&a->optim, a->m->l, a->pool, a->m->params, &err) != AGRL_OK) bench_die(err.msg);
   for (int i = 0; i < WARMUP; i++) train_step(a, lr);
   memcpy(before, a->optim.bf16, n * sizeof *before);
   for (int i = 0; i < STEPS; i++) {
@@ -113,7 +113,7 @@ void bench_weights_lr(bench_env *e) {
     agrl_error err;
     bench_subject_open(&m, i);
     a = (lab){.m = &m, .pool = e->pool[1]};
-    if (agrl_trainer_new(m.l, e->pool[1], T, &a.t, &err) != AGRL_OK) bench_die(err.msg);
+    if (agrl_trainer_new(m.l, e->pool[1], T, AGRL_RECOMPUTE_NONE, &a.t, &err) != AGRL_OK) bench_die(err.msg);
     const size_t bytes = m.l->n_elements * sizeof(uint16_t);
     uint16_t *before = bench_need(agrl_block_alloc(bytes)), *copy = bench_need(agrl_block_alloc(bytes));
     for (size_t k = 0; k < sizeof rates / sizeof *rates; k++) one_rate(e, &a, rates[k], before, copy);

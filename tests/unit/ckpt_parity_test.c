@@ -117,7 +117,7 @@ static void near(const char *what, const float *got, const float *want, size_t n
   if (off / top > worst) worst = off / top;
 }
 
-static void check_gradients(const golden *g, agrl_trainer *t, const float *params, const char *prefix, const bounds *bound) {
+static void check_gradients(const golden *g, agrl_trainer *t, const agrl_params *params, const char *prefix, const bounds *bound) {
   const agrl_batch b = {.n_seqs = g->n_seqs, .start = g->start, .tokens = g->tokens, .target = g->target};
   float *logp = agrl_xcalloc(g->T, sizeof *logp), *grads = agrl_xcalloc(g->layout->n_elements, sizeof *grads);
   agrl_error err = {0};
@@ -139,7 +139,7 @@ static void check_gradients(const golden *g, agrl_trainer *t, const float *param
 }
 
 // All logits, seen as the log-probs of every token of the vocabulary: the batch once for each, with that one asked for everywhere.
-static void check_all_logps(const golden *g, agrl_trainer *t, const float *params, const char *prefix, const bounds *bound) {
+static void check_all_logps(const golden *g, agrl_trainer *t, const agrl_params *params, const char *prefix, const bounds *bound) {
   float *logits = want_of(g, prefix, "logits", g->T * g->V), *logp = agrl_xcalloc(g->T, sizeof *logp),
         *got = agrl_xcalloc(g->T * g->V, sizeof *got), *want = agrl_xcalloc(g->T * g->V, sizeof *want);
   int32_t target[MAX_T];
@@ -169,6 +169,7 @@ static void check_decoder(const golden *g, const float *params, const char *pref
   agrl_error err = {0};
   if (agrl_decoder_new(g->layout, NULL, 1, 64, 1, &d, &err)) fail_msg("%s", err.msg);
   agrl_weights *w = agrl_weights_from_f32(g->layout, params, 1);
+  agrl_weights_pack(w, NULL);
   for (size_t s = 0; s < g->n_seqs; s++)
     for (size_t i = g->start[s]; i < g->start[s + 1]; i++) {
       agrl_prefix *p = agrl_decoder_prefill(d, w, g->tokens + g->start[s], i + 1 - g->start[s], got + i * g->V);
@@ -187,24 +188,27 @@ static void check_model(const char *model, bool scaled, bool stops) {
   assert_int_equal(g.layout->spec.rope.factor > 0, scaled);
   assert_int_equal(g.layout->spec.n_stops > 0, stops);
   const size_t n = g.layout->n_elements;
-  float *rounded = agrl_xcalloc(n, sizeof *rounded);
   uint16_t *half = agrl_xcalloc(n, sizeof *half);
   agrl_bf16_from_f32(half, g.block, n);
-  agrl_f32_from_bf16(rounded, half, n);
+  agrl_packed *fwd = agrl_packed_new(g.layout, AGRL_PACK_FWD), *bwd = agrl_packed_new(g.layout, AGRL_PACK_BWD);
+  agrl_packed_fill(fwd, NULL, half);
+  agrl_packed_fill(bwd, NULL, half);
+  const agrl_params f32 = {.f32 = g.block}, bf16 = {.bf16 = half, .fwd = fwd, .bwd = bwd};
   FOR_EACH_CPU(c) {
     agrl_trainer *t = mc_trainer(g.layout, NULL, MAX_T);
     worst = 0;
-    check_gradients(&g, t, g.block, "", &f32_bounds);
-    check_all_logps(&g, t, g.block, "", &f32_bounds);
+    check_gradients(&g, t, &f32, "", &f32_bounds);
+    check_all_logps(&g, t, &f32, "", &f32_bounds);
     print_message("%s on %s, f32: within %.1e; ", model, agrl_cpu_name(c), worst);
     worst = 0;
-    check_gradients(&g, t, rounded, "bf16.", &bf16_bounds);
-    check_all_logps(&g, t, rounded, "bf16.", &bf16_bounds);
-    check_decoder(&g, rounded, "bf16.", &bf16_bounds);
+    check_gradients(&g, t, &bf16, "bf16.", &bf16_bounds);
+    check_all_logps(&g, t, &bf16, "bf16.", &bf16_bounds);
+    check_decoder(&g, g.block, "bf16.", &bf16_bounds);
     print_message("bf16: within %.1e\n", worst);
     agrl_trainer_free(t);
   }
-  free(rounded);
+  agrl_packed_free(fwd);
+  agrl_packed_free(bwd);
   free(half);
   release(&g);
 }

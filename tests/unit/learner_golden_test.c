@@ -165,8 +165,8 @@ static void ten_steps(void **state) {
   const size_t n = l->n_elements;
   learner_core c = {.config = &config};
   if (learner_core_adopt(&c, l, first, &err) != AGRL_OK) fail_msg("%s", err.msg);
-  c.reference = agrl_block_alloc(n * sizeof(float));
-  memcpy(c.reference, c.optim.served, n * sizeof(float));  // what a checkpoint of the first weights holds
+  c.reference = agrl_weights_new(l, c.optim.bf16, 1);  // what a checkpoint of the first weights holds
+  agrl_weights_pack(c.reference, NULL);
   c.version = AGRL_VERSION(1, 0);
   const agrl_json *steps = agrl_json_get(root, "steps");
   assert_int_equal(agrl_json_len(steps), 10);
