@@ -27,7 +27,7 @@ printf '%s\n' "$rows" | awk -F '\t' '
 function lg(v) { return log(v) / log(10) }
 function px(lr) { return 70 + (lg(lr) + 6) * 230 }          # 1e-6 to 1e-4
 function py(share) { return 40 - lg(share) * 120 }          # 1 down to 0.01
-function text(x, y, anchor, s) { printf "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">%s</text>\n", x, y, anchor, s }
+function text(x, y, anchor, s, ink) { printf "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" fill=\"%s\">%s</text>\n", x, y, anchor, ink == "" ? "#1f2933" : ink, s }
 function rule(x1, y1, x2, y2) { printf "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"#d9dee3\"/>\n", x1, y1, x2, y2 }
 BEGIN {
   print "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"620\" height=\"350\" font-family=\"sans-serif\" font-size=\"12\" fill=\"#1f2933\">"
@@ -47,6 +47,6 @@ BEGIN {
 }
 END {
   print "\"/>"; printf "%s", dots
-  for (m in end) text(538, end[m] + (m == "135m" ? -2 : 12), "start", m)
+  for (m in end) text(538, end[m] + (m == "135m" ? -2 : 12), "start", m, color[m])
   print "</svg>"
 }' >"$out/weights-lr.svg"
