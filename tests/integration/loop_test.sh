@@ -13,6 +13,10 @@ for p in 0 1 2 3 10 11; do
   curl -fsS "http://127.0.0.1:$((port + p))/healthz" >/dev/null || die "/healthz at +$p"
   curl -fsS "http://127.0.0.1:$((port + p))/readyz" >/dev/null || die "/readyz at +$p"
 done
+# Actors follow by deltas, all of them sound.
+curl -fsS "http://127.0.0.1:$((port + 10))/metrics" >"$work/metrics.txt" || die "no /metrics of actor-0"
+awk '/^agrl_weights_bytes_total\{kind="delta",dir="received"/ { delta = $2 } /^agrl_weights_(resyncs|verify_failures)_total/ { bad += $2 }
+  END { exit !(delta > 0 && bad == 0) }' "$work/metrics.txt" || { grep ^agrl_weights "$work/metrics.txt"; die "actor-0 got no deltas, or damaged ones"; }
 agrlctl top --once --run-dir "$run" >"$work/top" || die "top --once"
 grep -q learner "$work/top" || die "top does not show the learner"
 agrlctl doctor --run-dir "$run" >"$work/doctor" || { cat "$work/doctor"; die "doctor finds something wrong with a running job"; }
