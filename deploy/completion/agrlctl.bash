@@ -19,7 +19,7 @@ _agrlctl_options() {
     config) echo '--help-text --help' ;;
     rules) echo '--rules --data --help' ;;
     replay) echo "$_agrlctl_job --state --limit --out -o" ;;
-    data) echo '--out --seed --train --eval --natural --reference --departments --leaves --synonyms --overlooked --lenient --help' ;;
+    data) echo '--out --seed --train --eval --natural --reference --departments --leaves --synonyms --help' ;;
     model) echo '--dtype --system --max-new --threads -o --help' ;;
   esac
 }
@@ -102,7 +102,7 @@ _agrlctl_value() {
       mapfile -t COMPREPLY < <(compgen -f -- "$cur") && compopt -o filenames 2>/dev/null ;;
     --config | --data | --rules | --out)
       mapfile -t COMPREPLY < <(compgen -f -- "$cur") && compopt -o filenames 2>/dev/null ;;
-    --actors | --timeout | --interval | -n | --limit | --label | --seed | --train | --natural | --reference | --departments | --leaves | --synonyms | --overlooked | --lenient | --system | --max-new | --threads) ;;
+    --actors | --timeout | --interval | -n | --limit | --label | --seed | --train | --natural | --reference | --departments | --leaves | --synonyms | --system | --max-new | --threads) ;;
     *) return 1 ;;
   esac
   return 0
@@ -119,7 +119,7 @@ _agrlctl() {
   for ((i = 1; i < COMP_CWORD; i++)); do
     case ${COMP_WORDS[i]} in
       -o | -n | --config | --data | --eval | --rules | --run-dir | --actors | --set | --timeout | --interval | --checkpoint | \
-        --limit | --label | --state | --out | --seed | --train | --natural | --reference | --departments | --leaves | --synonyms | --overlooked | --lenient | \
+        --limit | --label | --state | --out | --seed | --train | --natural | --reference | --departments | --leaves | --synonyms | \
         --dtype | --system | --max-new | --threads)
         [[ ${COMP_WORDS[i + 1]-} == '=' ]] && i=$((i + 1))
         i=$((i + 1)) ;;

@@ -10,19 +10,16 @@
 
 static const char usage[] =
     "usage: agrlctl data make --out DIR [--seed N] [--train N] [--eval N] [--natural N] [--reference N]\n"
-    "                         [--departments 2..12] [--leaves 2..8] [--synonyms PERCENT] [--overlooked PERCENT] [--lenient PERCENT]\n"
+    "                         [--departments 2..12] [--leaves 2..8] [--synonyms PERCENT]\n"
     "Writes the built-in synthetic product-search benchmark: train.jsonl, eval.jsonl (balanced) and eval_natural.jsonl.\n"
     "The same seed gives the same bytes. --reference: how many training rows carry a reference trace.\n"
-    "How hard the world is: --departments and --leaves (categories of each), --synonyms (mentions said with another word).\n"
-    "A fallible teacher writes the reference traces (gold labels are always right): --overlooked is the share of hard rows whose\n"
-    "trace states the hard constraint and then overlooks it, --lenient the share that gives a related product the tier of a match, against the rules.\n";
+    "How hard the world is: --departments and --leaves (categories of each), --synonyms (mentions said with another word).\n";
 
 static int run(int argc, char **argv) {
-  static const struct option longs[] = {{"out", 1, 0, 'O'},     {"seed", 1, 0, 's'},      {"train", 1, 0, 't'},
-                                        {"eval", 1, 0, 'e'},
-                                        {"natural", 1, 0, 'n'}, {"reference", 1, 0, 'r'}, {"departments", 1, 0, 'd'}, {"leaves", 1, 0, 'l'}, {"synonyms", 1, 0, 'y'}, {"overlooked", 1, 0, 'o'}, {"lenient", 1, 0, 'L'},
-                                        {"help", 0, 0, 'h'},
-                                        {0, 0, 0, 0}};
+  static const struct option longs[] = {{"out", 1, 0, 'O'},         {"seed", 1, 0, 's'},   {"train", 1, 0, 't'},
+                                        {"eval", 1, 0, 'e'},        {"natural", 1, 0, 'n'}, {"reference", 1, 0, 'r'},
+                                        {"departments", 1, 0, 'd'}, {"leaves", 1, 0, 'l'}, {"synonyms", 1, 0, 'y'},
+                                        {"help", 0, 0, 'h'},        {0, 0, 0, 0}};
   agrl_data_options o = AGRL_DATA_DEFAULTS;
   const char *dir = NULL;
   for (int k; (k = getopt_long(argc, argv, "h", longs, NULL)) != -1;) {
@@ -41,8 +38,6 @@ static int run(int argc, char **argv) {
       case 'd': o.departments = (size_t)n; break;
       case 'l': o.leaves = (size_t)n; break;
       case 'y': o.synonyms = (size_t)n; break;
-      case 'o': o.overlooked = (size_t)n; break;
-      case 'L': o.lenient = (size_t)n; break;
       default: break;
     }
   }

@@ -108,10 +108,7 @@ static void write_row(maker *m, const char *query_text, const data_query *q, con
   write_names(&w, "not", names, data_unwanted_names(q, names));
   if (reference) {
     agrl_buf_clear(&text);
-    bool overlooks = q->kind != DATA_PLAIN && agrl_rng_below(&m->rng, 100) < m->options->overlooked;
-    bool lenient = agrl_rng_below(&m->rng, 100) < m->options->lenient;
-    data_gold said = data_judge_as_teacher(q, p, overlooks, lenient);
-    data_render_reference(q, p, &said, &text);
+    data_render_reference(q, p, g, &text);
     agrl_jw_kstr(&w, "reference", text.data);
   }
   write_made_of(&w, q, p);
@@ -204,10 +201,7 @@ agrl_rc agrl_data_make(const char *dir, const agrl_data_options *o, agrl_error *
   if (o->departments < 2 || o->departments > data_max_departments || o->leaves < 2 || o->leaves > per_department)
     return agrl_fail(err, AGRL_EINVAL, "data: departments %zu, leaves %zu; expected 2..%d and 2..%zu", o->departments, o->leaves,
                      data_max_departments, per_department);
-  if (o->synonyms > 100 || o->overlooked > 100 || o->lenient > 100) {
-    return agrl_fail(err, AGRL_EINVAL, "data: synonyms %zu, overlooked %zu, lenient %zu; expected 0..100 percent", o->synonyms,
-                     o->overlooked, o->lenient);
-  }
+  if (o->synonyms > 100) return agrl_fail(err, AGRL_EINVAL, "data: synonyms %zu; expected 0..100 percent", o->synonyms);
   agrl_rc rc = agrl_file_mkdirs(dir, err);
   if (rc != AGRL_OK) return rc;
   maker m = {.options = o, .split = DATA_TRAIN, .prefix = "train"};

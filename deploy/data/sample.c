@@ -208,8 +208,7 @@ static data_attribute judge_attribute(const data_query *q, const data_product *p
   return there == 0 ? DATA_ATTR_MISMATCH : DATA_ATTR_PARTIAL;
 }
 
-// lenient: a related category earns what a match would.
-static data_gold judge(const data_query *q, const data_product *p, bool lenient) {
+data_gold data_judge(const data_query *q, const data_product *p) {
   const data_world *w = data_world_get();
   data_gold g = {.attribute = judge_attribute(q, p)};
   g.category = q->leaf == p->leaf                                               ? DATA_CAT_MATCH
@@ -218,14 +217,6 @@ static data_gold judge(const data_query *q, const data_product *p, bool lenient)
   bool fulfilled = g.attribute == DATA_ATTR_MATCH || g.attribute == DATA_ATTR_NONE;
   if (g.category == DATA_CAT_MISMATCH) g.tier = 1;
   else if (g.attribute == DATA_ATTR_MISMATCH) g.tier = 2;
-  else g.tier = (g.category == DATA_CAT_MATCH || lenient) && fulfilled ? 4 : 3;
+  else g.tier = g.category == DATA_CAT_MATCH && fulfilled ? 4 : 3;
   return g;
-}
-
-data_gold data_judge(const data_query *q, const data_product *p) { return judge(q, p, false); }
-
-data_gold data_judge_as_teacher(const data_query *q, const data_product *p, bool overlooks, bool lenient) {
-  data_query read = *q;
-  if (overlooks) read.need = read.property = read.not_value = read.not_brand = -1;
-  return judge(&read, p, lenient);
 }

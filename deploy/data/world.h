@@ -25,12 +25,11 @@ typedef struct agrl_data_options {
   size_t train, eval, natural;  // rows
   size_t reference;             // the first so many train rows carry a reference trace
   size_t departments, leaves;   // departments used, 2..12, and categories of each, 2..8: fewer make an easier world
-  size_t overlooked, lenient;   // percent of reference traces that err: on a hard row's constraint, on a related product's tier
   size_t synonyms;              // percent of mentions that use another word than the canonical one, 0..100
 } agrl_data_options;
 
 #define AGRL_DATA_DEFAULTS \
-  {.seed = 1, .train = 12000, .eval = 800, .natural = 800, .reference = 2500, .departments = 12, .leaves = 8, .overlooked = 0, .lenient = 0, .synonyms = 30}
+  {.seed = 1, .train = 12000, .eval = 800, .natural = 800, .reference = 2500, .departments = 12, .leaves = 8, .synonyms = 30}
 
 // Writes train.jsonl (balanced tiers), eval.jsonl (balanced) and eval_natural.jsonl (tiers about 50/20/10/20 from 4 to
 // 1, five candidates a query) into dir, which is made if absent. Each file is written atomically.
@@ -132,8 +131,6 @@ void data_sample_product(agrl_rng *r, const agrl_data_options *o, const data_que
                          data_product *p);
 data_split data_split_of(const data_product *p);
 data_gold data_judge(const data_query *q, const data_product *p);
-// A fallible teacher's judgement: overlooks what is excluded, needed or implied; gives a related product a match's tier.
-data_gold data_judge_as_teacher(const data_query *q, const data_product *p, bool overlooks, bool lenient);
 
 size_t data_wanted_names(const data_query *q, const char *out[data_max_wanted + 2]);    // the row's must list
 size_t data_unwanted_names(const data_query *q, const char *out[data_max_wanted + 2]);  // the row's not list
