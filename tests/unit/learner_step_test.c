@@ -163,7 +163,8 @@ static void restart(learner_core *c, agrl_weights *reference) {
   *c = (learner_core){.config = &config};
   if (agrl_ckpt_find_latest(root, &dir, &version, &err) != AGRL_OK) fail_msg("%s", err.msg);
   if (learner_checkpoint_load(c, dir, &err) != AGRL_OK) fail_msg("%s", err.msg);
-  c->reference = agrl_weights_ref(reference);
+  c->reference = agrl_weights_new(c->layout, agrl_weights_block(reference), 1);  // of its own layout, which goes with the core
+  agrl_weights_pack(c->reference, NULL);
   agrl_buf_adds(&c->tokenizer_json, "{}");
   free(dir);
 }
