@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/buf.h"
 #include "common/base/bug.h"
 #include "common/base/mem.h"
 #include "common/text/utf8.h"
@@ -52,6 +53,18 @@ void agrl_pretok_free(agrl_pretok *p) {
   free(p);
 }
 
+// The library's \s is Unicode's White_Space; PCRE2's takes U+180E in, which left it with Unicode 6.3.
+static void translate(const char *pattern, agrl_buf *out) {
+  for (const char *p = pattern; *p != '\0'; p++) {
+    if (p[0] == '\\' && (p[1] == 's' || p[1] == 'S')) {
+      agrl_buf_adds(out, *++p == 's' ? "\\p{White_Space}" : "\\P{White_Space}");
+      continue;
+    }
+    agrl_buf_addc(out, *p);
+    if (p[0] == '\\' && p[1] != '\0') agrl_buf_addc(out, *++p);
+  }
+}
+
 // pattern NULL: a step that splits nothing. kept: the text to write back, or NULL.
 static agrl_rc add_step(agrl_pretok *p, step_kind kind, bool flag, const char *pattern, bool keep, const char *name,
                         agrl_error *err) {
@@ -68,7 +81,12 @@ static agrl_rc add_step(agrl_pretok *p, step_kind kind, bool flag, const char *p
     uint32_t options = PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C;
     options |= kind == STEP_LITERAL ? PCRE2_LITERAL : PCRE2_UCP;
     if (kind == STEP_LITERAL) options &= ~(uint32_t)PCRE2_NEVER_BACKSLASH_C;
-    s->code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, options, &code, &at, NULL);
+    agrl_buf meant = {0};
+    agrl_buf_reserve(&meant, strlen(pattern) + 1);
+    if (kind == STEP_LITERAL) agrl_buf_adds(&meant, pattern);
+    else translate(pattern, &meant);
+    s->code = pcre2_compile((PCRE2_SPTR)meant.data, meant.len, options, &code, &at, NULL);
+    agrl_buf_release(&meant);
     if (s->code == NULL) {
       char text[128] = "";
       pcre2_get_error_message(code, (PCRE2_UCHAR *)text, sizeof text);

@@ -40,7 +40,7 @@ static size_t answer(const ctl_model *m, const agrl_weights *w, agrl_decoder *d,
   size_t done = 0;
   while (done < max_new) {
     const int32_t id = greedy(logits, agrl_bpe_vocab(m->bpe));
-    if (id == end_turn || id == m->layout->spec.end_id) break;
+    if (id == end_turn || agrl_spec_stops(&m->layout->spec, id)) break;
     agrl_bpe_decode(m->bpe, &id, 1, true, &text);
     if (text.len) fwrite(text.data, 1, text.len, stdout);
     fflush(stdout);

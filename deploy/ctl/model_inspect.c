@@ -163,6 +163,7 @@ static void json_shape(agrl_jw *w, const agrl_spec *s) {
   agrl_jw_ki64(w, "vocab", s->vocab);
   agrl_jw_ki64(w, "context", s->context);
   agrl_jw_kf64(w, "rope_theta", shown(s->rope_theta));
+  agrl_jw_kf64(w, "rope_factor", s->rope.factor > 0.0f ? shown(s->rope.factor) : 1.0);
   agrl_jw_kf64(w, "norm_eps", shown(s->norm_eps));
   agrl_jw_kbool(w, "tied", s->tied);
 }
@@ -179,6 +180,10 @@ static void show_json(const facts *f) {
   agrl_jw_ku64(&w, "tokens", f->bpe ? agrl_bpe_vocab(f->bpe) : 0);
   json_token(&w, "start", f, f->spec.start_id);
   json_token(&w, "end", f, f->spec.end_id);
+  agrl_jw_key(&w, "stops");  // ends besides
+  agrl_jw_arr(&w);
+  for (int32_t i = 0; i < f->spec.n_stops; i++) agrl_jw_i64(&w, f->spec.stop_ids[i]);
+  agrl_jw_end_arr(&w);
   agrl_jw_kstr(&w, "chat_template", chat_name(f));
   agrl_jw_kstr(&w, "manifest", f->manifest);
   agrl_jw_key(&w, "tensors");
@@ -219,6 +224,9 @@ static void show_text(const facts *f) {
   else printf("%-13s none\n", "tokenizer");
   text_token("start token", f, s->start_id);
   text_token("end token", f, s->end_id);
+  for (int32_t i = 0; i < s->n_stops; i++) text_token("stops too", f, s->stop_ids[i]);
+  if (s->rope.factor > 0.0f)
+    printf("%-13s llama3, factor %g over %d positions\n", "rope scaling", (double)s->rope.factor, s->rope.original_context);
   printf("%-13s %s\n%-13s %s\n", "chat template", chat_name(f), "manifest", f->manifest);
   for (size_t i = 0; i < f->n_tensors; i++) {
     printf("  %-52s %-5s", f->tensors[i].name, f->tensors[i].dtype);

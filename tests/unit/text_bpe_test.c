@@ -233,6 +233,9 @@ static void test_splits(void **state) {
   assert_split(GPT2, "I'M \xff x", "I|'|M| |\xff| x|");
   assert_split(SMOL, "size 42  7", "size| |4|2|  |7|");
   assert_split(QWEN, "I'M 12 (a)\r\n\r\n b", "I|'M| |1|2| (|a|)\r\n\r\n| b|");
+  // U+180E is no White_Space (since Unicode 6.3), U+0085 and U+3000 are.
+  assert_split(GPT2, "  \xe1\xa0\x8ex\xe3\x80\x80\xe1\xa0\x8e\xc2\x85 y", " | \xe1\xa0\x8e|x|\xe3\x80\x80|\xe1\xa0\x8e|\xc2\x85| y|");
+  assert_split(QWEN, "  \xe1\xa0\x8ex\xe3\x80\x80\xe1\xa0\x8e\xc2\x85 y", " | \xe1\xa0\x8e|x|\xe3\x80\x80|\xe1\xa0\x8e|\xc2\x85| y|");
   agrl_pretok *p = NULL;
   agrl_buf out = {0};
   assert_int_equal(agrl_pretok_default(&p, NULL), AGRL_OK);
