@@ -300,17 +300,25 @@ static void test_learner_restarts(void **state) {
   expect_resyncs(-1, 0, 0);
 }
 
-// The anchor being fetched is replaced by a newer one.
+// The anchor being fetched is replaced by a newer one. On a loaded machine the first may be in before the second is out:
+// then it is tried again from the start.
 static void test_anchor_rotates_during_fetch(void **state) {
-  (void)state;
-  learner_publisher_set(st.publisher, next(1, true));
-  uint64_t start = agrl_mono_ns();
-  while (stats().full_bytes == 0 && agrl_since_s(start) < 30) step();
-  assert_true(stats().full_bytes > 0 && st.swaps == 0);  // a chunk is here, more are missing
-  learner_publisher_set(st.publisher, next(2, true));
-  expect(2);
-  assert_int_equal(st.swaps, 1);
-  expect_resyncs(ACTOR_RESYNC_GONE, 1, 0);
+  for (int attempt = 0; attempt < 50; attempt++) {
+    learner_publisher_set(st.publisher, next(1, true));
+    uint64_t start = agrl_mono_ns();
+    while (stats().full_bytes == 0 && agrl_since_s(start) < 30) step();
+    assert_true(stats().full_bytes > 0);  // a chunk is here
+    learner_publisher_set(st.publisher, next(2, true));
+    expect(2);
+    if (st.swaps == 1) {
+      expect_resyncs(ACTOR_RESYNC_GONE, 1, 0);
+      return;
+    }
+    expect_resyncs(-1, 0, 0);
+    teardown(state);
+    setup_large(state);
+  }
+  fail_msg("the first anchor was never replaced while it was fetched");
 }
 
 // Two blocks are all an actor has: while the engine uses the snapshot before the live one, the next version waits.
