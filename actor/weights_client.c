@@ -44,7 +44,7 @@ static void abandon(actor_weights_client *c, actor_resync cause, const char *why
   agrl_logw("weights event=fetch_abandoned version=%" PRIu64 " cause=%s why=\"%s\"", c->build.version, actor_resync_names[cause], why);
   c->state = IDLE;
   c->stats.resyncs[cause]++;
-  c->want_full = c->want_full || cause >= ACTOR_RESYNC_ORDER;
+  c->want_full = cause >= ACTOR_RESYNC_ORDER;  // a block that came too slowly is not asked for again: the packages may be sound now
 }
 
 // --- worker

@@ -321,6 +321,33 @@ static void test_anchor_rotates_during_fetch(void **state) {
   fail_msg("the first anchor was never replaced while it was fetched");
 }
 
+// After a damaged delta the block is fetched; when newer versions overtake that, the deltas, sound again, are taken, not the
+// block for ever. As above, the block may be in before it is overtaken: then from the start.
+static void test_block_too_slow(void **state) {
+  for (int attempt = 0; attempt < 50; attempt++) {
+    serve_first();
+    learner_release r = next(2, false);
+    char *damaged = &r.delta->bytes.data[r.delta->bytes.len / 2];
+    *damaged ^= 0x40;
+    uint64_t before = stats().full_bytes, start = agrl_mono_ns();
+    learner_publisher_set(st.publisher, r);
+    while (stats().full_bytes == before && agrl_since_s(start) < 30) step();
+    assert_true(stats().full_bytes > before);  // a chunk of the block is here
+    *damaged ^= 0x40;
+    learner_publisher_set(st.publisher, next(3, false));
+    learner_publisher_set(st.publisher, next(4, false));
+    expect(4);
+    if (stats().resyncs[ACTOR_RESYNC_GONE] == 1) {
+      assert_true(stats().full_bytes - before < block_bytes());
+      assert_int_equal(st.swaps, 2);
+      return;
+    }
+    teardown(state);
+    setup_large(state);
+  }
+  fail_msg("the block was never overtaken while it was fetched");
+}
+
 // Two blocks are all an actor has: while the engine uses the snapshot before the live one, the next version waits.
 static void test_waits_for_the_engine(void **state) {
   (void)state;
@@ -352,6 +379,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {TEST(test_follows_and_joins_late),   TEST(test_corrupted_delta),  TEST(test_lying_delta),
                                      TEST(test_delta_of_another_base),    TEST(test_learner_restarts),
                                      cmocka_unit_test_setup_teardown(test_anchor_rotates_during_fetch, setup_large, teardown),
+                                     cmocka_unit_test_setup_teardown(test_block_too_slow, setup_large, teardown),
                                      TEST(test_waits_for_the_engine),     TEST(test_closes_in_any_state)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
