@@ -64,6 +64,8 @@ static void k_f32_from_f16(float *dst, const uint16_t *src, size_t n) {
   for (; i + 16 <= n; i += 16) _mm512_storeu_ps(dst + i, _mm512_cvtph_ps(_mm256_loadu_si256((const void *)(src + i))));
 #elif VL == 8
   for (; i + 8 <= n; i += 8) _mm256_storeu_ps(dst + i, _mm256_cvtph_ps(_mm_loadu_si128((const void *)(src + i))));
+#elif defined(V_NEON)
+  for (; i + 4 <= n; i += 4) vst1q_f32(dst + i, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(src + i))));
 #endif
   for (; i < n; i++) dst[i] = f16_widen(src[i]);
 }
@@ -74,6 +76,8 @@ static void k_f16_from_f32(uint16_t *dst, const float *src, size_t n) {
   for (; i + 16 <= n; i += 16) _mm256_storeu_si256((void *)(dst + i), _mm512_cvtps_ph(_mm512_loadu_ps(src + i), 0));
 #elif VL == 8
   for (; i + 8 <= n; i += 8) _mm_storeu_si128((void *)(dst + i), _mm256_cvtps_ph(_mm256_loadu_ps(src + i), 0));
+#elif defined(V_NEON)
+  for (; i + 4 <= n; i += 4) vst1_u16(dst + i, vreinterpret_u16_f16(vcvt_f16_f32(vld1q_f32(src + i))));
 #endif
   for (; i < n; i++) dst[i] = f16_narrow(src[i]);
 }

@@ -28,7 +28,7 @@ typedef uint32_t lin_x;  // pairs, as they are
 #elif VL == 8
 #define LIN_MR 6
 #define LIN_NV 2
-#elif defined(__aarch64__)
+#elif defined(V_NEON)
 #define LIN_MR 6
 #define LIN_NV 4
 #else

@@ -11,7 +11,7 @@
 const agrl_kernels *agrl_kernels_use = &agrl_kernels_portable;
 static agrl_cpu cpu_in_use = AGRL_CPU_PORTABLE;
 
-static const char *const cpu_names[AGRL_CPU_N] = {"portable", "avx2", "avx512", "avx512bf16"};
+static const char *const cpu_names[AGRL_CPU_N] = {"portable", "neon", "avx2", "avx512", "avx512bf16"};
 
 const char *agrl_cpu_name(agrl_cpu cpu) { return (unsigned)cpu < AGRL_CPU_N ? cpu_names[cpu] : "?"; }
 agrl_cpu agrl_tensor_cpu(void) { return cpu_in_use; }
@@ -21,6 +21,8 @@ static const agrl_kernels *table_of(agrl_cpu cpu) {
   if (cpu == AGRL_CPU_AVX2) return &agrl_kernels_avx2;
   if (cpu == AGRL_CPU_AVX512) return &agrl_kernels_avx512;
   if (cpu == AGRL_CPU_AVX512BF16) return &agrl_kernels_avx512bf16;
+#elif defined(__aarch64__)
+  if (cpu == AGRL_CPU_NEON) return &agrl_kernels_neon;
 #endif
   return cpu == AGRL_CPU_PORTABLE ? &agrl_kernels_portable : NULL;
 }
@@ -35,6 +37,8 @@ bool agrl_cpu_supported(agrl_cpu cpu) {
   if (cpu == AGRL_CPU_AVX2) return avx2;
   if (cpu == AGRL_CPU_AVX512) return avx512;
   if (cpu == AGRL_CPU_AVX512BF16) return avx512 && __builtin_cpu_supports("avx512bf16");
+#elif defined(__aarch64__)
+  if (cpu == AGRL_CPU_NEON) return true;  // every 64-bit ARM has it
 #endif
   return false;
 }
@@ -55,7 +59,7 @@ static agrl_rc choose_cpu(agrl_cpu *out, agrl_error *err) {
       *out = (agrl_cpu)c;
       return AGRL_OK;
     }
-    return agrl_fail(err, AGRL_EINVAL, "AGRL_CPU=%s: use portable, avx2, avx512 or avx512bf16", want);
+    return agrl_fail(err, AGRL_EINVAL, "AGRL_CPU=%s: use portable, neon, avx2, avx512 or avx512bf16", want);
   }
   for (int c = AGRL_CPU_N - 1; c >= 0; c--) {
     if (!agrl_cpu_supported((agrl_cpu)c)) continue;

@@ -68,6 +68,8 @@ typedef struct agrl_kernels {
 extern const agrl_kernels agrl_kernels_portable;
 #if defined(__x86_64__)
 extern const agrl_kernels agrl_kernels_avx2, agrl_kernels_avx512, agrl_kernels_avx512bf16;
+#elif defined(__aarch64__)
+extern const agrl_kernels agrl_kernels_neon;
 #endif
 
 extern const agrl_kernels *agrl_kernels_use;  // set by agrl_tensor_init; portable before it

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Numeric kernels with CPU dispatch at run time (AVX-512 BF16, AVX-512, AVX2+FMA, portable C). No idea of a transformer
+// Numeric kernels with CPU dispatch at run time (AVX-512 BF16, AVX-512, AVX2+FMA, NEON, portable C). No idea of a transformer
 // beyond its building blocks. All arrays row-major f32 unless said; sizes in elements; outputs do not alias inputs
 // unless said. Results do not depend on the thread count of the pool: every output element is reduced by one job in a
-// fixed order. AGRL_CPU=portable|avx2|avx512|avx512bf16 forces a variant.
+// fixed order. AGRL_CPU=portable|neon|avx2|avx512|avx512bf16 forces a variant.
 #ifndef AGRL_TENSOR_TENSOR_H
 #define AGRL_TENSOR_TENSOR_H
 
@@ -13,7 +13,7 @@
 #include "common/base/err.h"
 #include "common/base/pool.h"
 
-typedef enum { AGRL_CPU_PORTABLE, AGRL_CPU_AVX2, AGRL_CPU_AVX512, AGRL_CPU_AVX512BF16, AGRL_CPU_N } agrl_cpu;
+typedef enum { AGRL_CPU_PORTABLE, AGRL_CPU_NEON, AGRL_CPU_AVX2, AGRL_CPU_AVX512, AGRL_CPU_AVX512BF16, AGRL_CPU_N } agrl_cpu;
 
 // Picks the best variant (or AGRL_CPU's), pins OpenBLAS to one thread per caller, and checks a small GEMM against a
 // naive loop: AGRL_ESELFCHECK on mismatch (old OpenBLAS on new CPUs). Call once before use, from one thread.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A small vector vocabulary over the compilers' vector extensions: the width VL follows the instruction set that the
-// including file is compiled for (AVX-512: 16 floats, AVX2: 8, otherwise 4: SSE2, NEON). Kernel bodies (body_*.h) are
+// including file is compiled for (AVX-512: 16 floats, AVX2: 8, NEON: 4; otherwise 4, made of what the compiler has). Kernel bodies (body_*.h) are
 // written once over it. Partial loads fill with zeros and partial stores touch n elements only, so tails run through
 // the same arithmetic as full vectors and an element's value does not depend on where a row was cut. Define
 // AGRL_VEC_PORTABLE before including it to get the narrow form whatever the compiler flags.
@@ -22,6 +22,10 @@
 #elif defined(__AVX2__) && defined(__FMA__) && !defined(AGRL_VEC_PORTABLE)
 #include <immintrin.h>
 #define VL 8
+#elif defined(__aarch64__) && !defined(AGRL_VEC_PORTABLE)
+#include <arm_neon.h>
+#define VL 4
+#define V_NEON
 #else
 #define VL 4
 #endif
@@ -56,7 +60,11 @@ VINLINE vf v_set(float a) { return (vf){a, a, a, a, a, a, a, a}; }
 VINLINE vf v_set(float a) { return (vf){a, a, a, a}; }
 #endif
 VINLINE vi v_seti(int32_t a) { return (vi){0} + a; }
+#if defined(V_NEON)
+VINLINE vf v_sel(vi mask, vf a, vf b) { return (vf)vbslq_f32((uint32x4_t)mask, (float32x4_t)a, (float32x4_t)b); }  // mask ? a : b
+#else
 VINLINE vf v_sel(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }  // mask ? a : b
+#endif
 
 #if VL == 16
 VINLINE vf v_fma(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
@@ -68,6 +76,11 @@ VINLINE vf v_fma(vf a, vf b, vf c) { return (vf)_mm256_fmadd_ps((__m256)a, (__m2
 VINLINE vf v_max(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
 VINLINE vf v_min(vf a, vf b) { return (vf)_mm256_min_ps((__m256)a, (__m256)b); }
 VINLINE vf v_sqrt(vf a) { return (vf)_mm256_sqrt_ps((__m256)a); }
+#elif defined(V_NEON)
+VINLINE vf v_fma(vf a, vf b, vf c) { return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+VINLINE vf v_max(vf a, vf b) { return v_sel(a > b, a, b); }  // as on x86: fmax would return the number, not b
+VINLINE vf v_min(vf a, vf b) { return v_sel(a < b, a, b); }
+VINLINE vf v_sqrt(vf a) { return (vf)vsqrtq_f32((float32x4_t)a); }
 #else
 VINLINE vf v_fma(vf a, vf b, vf c) { return a * b + c; }
 VINLINE vf v_max(vf a, vf b) { return v_sel(a > b, a, b); }

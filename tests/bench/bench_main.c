@@ -105,8 +105,8 @@ static int usage(FILE *to, int code) {
           "usage: agrl-bench [--threads N] [--seconds S] [CASE...]\n"
           "       agrl-bench --list | --help\n"
           "Prints one JSON object a line: the machine's limits, then the cases named (default: all), with one thread\n"
-          "and with N (default: all CPUs). S is the time spent on a line (default 0.1). AGRL_CPU=portable|avx2|\n"
-          "avx512|avx512bf16 chooses the kernels. A ratio above 1 to the bandwidth says that caches held the data.\n");
+          "and with N (default: all CPUs). S is the time spent on a line (default 0.1). AGRL_CPU=portable|neon|\n"
+          "avx2|avx512|avx512bf16 chooses the kernels. A ratio above 1 to the bandwidth says that caches held the data.\n");
   return code;
 }
 

@@ -18,8 +18,11 @@
 #include "common/base/rng.h"
 #include "common/tensor/tensor.h"
 
-#define FOR_EACH_CPU(c)                                    \
-  for (agrl_cpu c = AGRL_CPU_PORTABLE; c < AGRL_CPU_N; c++) \
+#ifndef TC_FIRST_CPU
+#define TC_FIRST_CPU AGRL_CPU_PORTABLE
+#endif
+#define FOR_EACH_CPU(c)                              \
+  for (agrl_cpu c = TC_FIRST_CPU; c < AGRL_CPU_N; c++) \
     if (agrl_cpu_supported(c) && (agrl_tensor_use(c), 1))
 
 static inline float *tc_floats(size_t n, uint64_t seed, double scale) {
