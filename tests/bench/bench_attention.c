@@ -47,7 +47,7 @@ static void packed(bench_env *e) {
       agrl_jw_kstr(&e->json, "pass", form ? "backward" : "forward");
       agrl_jw_ku64(&e->json, "seqs", SEQS);
       agrl_jw_ku64(&e->json, "len", LEN);
-      bench_rates(e, t, s, pairs * (form ? 10 : 4) * D, 0);
+      bench_time_rates(e, t, s, pairs * (form ? 10 : 4) * D, 0);
       bench_end(e);
     }
   }
@@ -91,7 +91,7 @@ static void decode(bench_env *e, size_t keys, size_t members) {
     agrl_jw_ku64(&e->json, "seqs", SEQS);
     agrl_jw_ku64(&e->json, "len", keys);
     agrl_jw_ku64(&e->json, "members", members);
-    bench_rates(e, t, s, 4.0 * (double)keys * SEQS * H * D, read);
+    bench_time_rates(e, t, s, 4.0 * (double)keys * SEQS * H * D, read);
     bench_end(e);
   }
   agrl_block_free(k, n * 4), agrl_block_free(v, n * 4);

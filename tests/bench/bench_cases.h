@@ -33,12 +33,13 @@ typedef struct bench_env {
   agrl_pool *pool[2];
   bench_peak peak[2];
   double seconds;  // measuring time per line
-  agrl_buf *line;  // internal to bench_main.c
+  double faults;   // page faults a call in the last bench_time, after its warm-up
+  agrl_buf *line, *all;  // internal to bench_main.c: this line, and all lines
   agrl_jw json;
 } bench_env;
 
 // Seconds per call of fn(arg), the median of repeated calls after one warm-up call.
-double bench_time(const bench_env *e, void (*fn)(void *arg), void *arg);
+double bench_time(bench_env *e, void (*fn)(void *arg), void *arg);
 
 // A JSON line: begin writes case, threads (which: 0 one, 1 all) and CPU variant; add fields through e->json; end prints
 // it.
@@ -47,11 +48,16 @@ void bench_end(bench_env *e);
 // Adds v with four significant digits: more would be noise.
 void bench_number(bench_env *e, const char *key, double v);
 // Adds seconds and, where not 0, GFLOP/s with its ratios to the f32 and bf16 peaks and GB/s with its ratio to the memory
-// bandwidth.
+// bandwidth; bench_time's also the page faults.
 void bench_rates(bench_env *e, int which, double seconds, double flop, double bytes);
+void bench_time_rates(bench_env *e, int which, double seconds, double flop, double bytes);
+// Adds <name>_seconds and <name>_ratio_to_bandwidth, of bytes read and written.
+void bench_moved(bench_env *e, const char *name, double seconds, double bytes);
 
 float *bench_floats(size_t n, uint64_t seed);  // normal, in an agrl_block of n * 4 bytes
 
+void bench_paths(bench_env *e);                     // bench_paths.c
+void bench_table(const char *lines, size_t len);    // bench_table.c
 void bench_peak_measure(agrl_pool *pool, unsigned threads, bench_peak *out);
 
 #define BENCH_DECLARE(name, help) void bench_##name(bench_env *e);

@@ -99,8 +99,8 @@ static void one_rate(bench_env *e, lab *a, double lr, uint16_t *before, uint16_t
   agrl_jw_ku64(&e->json, "delta_bytes", (uint64_t)(s.bytes / STEPS));
   bench_number(e, "delta_to_full_ratio", s.bytes / STEPS / (double)(n * sizeof *before));
   bench_number(e, "bits_per_changed_word", 8 * s.bytes / (s.changed * (double)n));
-  bench_number(e, "encode_seconds", s.encode / STEPS);
-  bench_number(e, "apply_seconds", s.apply / STEPS);
+  bench_moved(e, "encode", s.encode / STEPS, 2.0 * (double)(n * sizeof *before));
+  bench_moved(e, "apply", s.apply / STEPS, 2.0 * (double)(n * sizeof *before));
   bench_end(e);
   learner_optim_release(&a->optim);
 }

@@ -42,7 +42,7 @@ static void linear_shape(bench_env *e, const char *model, const uint32_t *weight
       agrl_jw_ku64(&e->json, "m", M);
       agrl_jw_ku64(&e->json, "k", K);
       agrl_jw_ku64(&e->json, "n", N);
-      bench_rates(e, t, s, 2.0 * (double)M * (double)K * (double)N, 2.0 * (double)K * (double)N);
+      bench_time_rates(e, t, s, 2.0 * (double)M * (double)K * (double)N, 2.0 * (double)K * (double)N);
       bench_end(e);
     }
     agrl_block_free(x, M * K * 4);
@@ -99,7 +99,7 @@ void bench_gemm(bench_env *e) {
         agrl_jw_ku64(&e->json, "tokens", T);
         agrl_jw_ku64(&e->json, "in", I);
         agrl_jw_ku64(&e->json, "out", O);
-        bench_rates(e, t, s, 2.0 * (double)T * (double)I * (double)O, 0);
+        bench_time_rates(e, t, s, 2.0 * (double)T * (double)I * (double)O, 0);
         bench_end(e);
         memset(args[form].c, 0, args[form].M * args[form].N * 4);  // keeps chained results from growing
       }
@@ -158,7 +158,7 @@ void bench_elementwise(bench_env *e) {
       double s = bench_time(e, fns[k], &a);
       bench_begin(e, "elementwise", t);
       agrl_jw_kstr(&e->json, "kernel", names[k]);
-      bench_rates(e, t, s, 0, bytes[k]);
+      bench_time_rates(e, t, s, 0, bytes[k]);
       bench_end(e);
     }
   }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/base/buf.h"
@@ -28,9 +29,17 @@ static int by_value(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-double bench_time(const bench_env *e, void (*fn)(void *arg), void *arg) {
+static double faults_so_far(void) {
+  struct rusage r;
+  getrusage(RUSAGE_SELF, &r);
+  return (double)(r.ru_minflt + r.ru_majflt);
+}
+
+double bench_time(bench_env *e, void (*fn)(void *arg), void *arg) {
   static double sample[MAX_SAMPLES];
+  memset(sample, 1, sizeof sample);  // its own pages are not the case's
   fn(arg);
+  const double faults = faults_so_far();
   uint64_t start = agrl_mono_ns();
   int n = 0;
   while (n < 3 || (n < MAX_SAMPLES && agrl_since_s(start) < e->seconds)) {
@@ -38,6 +47,7 @@ double bench_time(const bench_env *e, void (*fn)(void *arg), void *arg) {
     fn(arg);
     sample[n++] = agrl_since_s(t);
   }
+  e->faults = (faults_so_far() - faults) / n;
   qsort(sample, (size_t)n, sizeof *sample, by_value);
   return sample[n / 2];
 }
@@ -53,8 +63,9 @@ void bench_begin(bench_env *e, const char *name, int which) {
 
 void bench_end(bench_env *e) {
   agrl_jw_end_obj(&e->json);
+  agrl_buf_addc(e->line, '\n');
   fwrite(e->line->data, 1, e->line->len, stdout);
-  putchar('\n');
+  agrl_buf_add(e->all, e->line->data, e->line->len);
   fflush(stdout);
 }
 
@@ -75,6 +86,19 @@ void bench_rates(bench_env *e, int which, double seconds, double flop, double by
     bench_number(e, "gb_per_s", bytes / seconds / 1e9);
     bench_number(e, "ratio_to_bandwidth", bytes / seconds / 1e9 / e->peak[which].read_gbps);
   }
+}
+
+void bench_time_rates(bench_env *e, int which, double seconds, double flop, double bytes) {
+  bench_rates(e, which, seconds, flop, bytes);
+  bench_number(e, "page_faults_per_call", e->faults);
+}
+
+void bench_moved(bench_env *e, const char *name, double seconds, double bytes) {
+  char key[64];
+  snprintf(key, sizeof key, "%s_seconds", name);
+  bench_number(e, key, seconds);
+  snprintf(key, sizeof key, "%s_ratio_to_bandwidth", name);
+  bench_number(e, key, bytes / seconds / 1e9 / e->peak[1].read_gbps);
 }
 
 float *bench_floats(size_t n, uint64_t seed) {
@@ -104,7 +128,8 @@ static int usage(FILE *to, int code) {
   fprintf(to,
           "usage: agrl-bench [--threads N] [--seconds S] [CASE...]\n"
           "       agrl-bench --list | --help\n"
-          "Prints one JSON object a line: the machine's limits, then the cases named (default: all), with one thread\n"
+          "Prints one JSON object a line: the code each kernel runs, the machine's limits, then the cases named (default:\n"
+          "all), and on standard error the same as tables; with one thread\n"
           "and with N (default: all CPUs). S is the time spent on a line (default 0.1). AGRL_CPU=portable|neon|\n"
           "avx2|avx512|avx512bf16 chooses the kernels. A ratio above 1 to the bandwidth says that caches held the data.\n");
   return code;
@@ -135,9 +160,9 @@ static bool parse_args(int argc, char **argv, bench_env *e, bool *wanted) {
 
 int main(int argc, char **argv) {
   bool wanted[N_CASES] = {false};
-  agrl_buf line = {0};
+  agrl_buf line = {0}, all = {0};
   long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-  bench_env e = {.n_threads = {1, cpus > 0 ? (unsigned)cpus : 1}, .seconds = 0.1, .line = &line};
+  bench_env e = {.n_threads = {1, cpus > 0 ? (unsigned)cpus : 1}, .seconds = 0.1, .line = &line, .all = &all};
   agrl_error err;
   if (argc == 2 && !strcmp(argv[1], "--help")) return usage(stdout, 0);
   if (argc == 2 && !strcmp(argv[1], "--list")) {
@@ -151,10 +176,13 @@ int main(int argc, char **argv) {
   }
   agrl_buf_init(&line);
   for (int t = 0; t < 2; t++) e.pool[t] = agrl_pool_new(e.n_threads[t]);
+  bench_paths(&e);
   measure_machine(&e);
   for (int c = 0; c < N_CASES; c++)
     if (wanted[c]) cases[c].fn(&e);
+  bench_table(all.data, all.len);
   for (int t = 0; t < 2; t++) agrl_pool_free(e.pool[t]);
   agrl_buf_release(&line);
+  agrl_buf_release(&all);
   return 0;
 }

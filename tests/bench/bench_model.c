@@ -87,7 +87,7 @@ static void decode_batch(bench_env *e, const bench_subject *m, size_t n) {
   bench_subject_begin(e, "decode", m);
   agrl_jw_ku64(&e->json, "batch", n);
   tokens_rate(e, (double)n, s);
-  bench_rates(e, 1, s, 2.0 * (double)n * (m->mults + attn_mults(&m->spec, keys)),
+  bench_time_rates(e, 1, s, 2.0 * (double)n * (m->mults + attn_mults(&m->spec, keys)),
               2.0 * m->mults + kv_bytes * ((double)groups * PROMPT + (double)n * NEW / 2.0));
   bench_end(e);
   agrl_decoder_free(a.d);
@@ -116,7 +116,7 @@ static void prefill(bench_env *e, const bench_subject *m) {
   bench_subject_begin(e, "prefill", m);
   agrl_jw_ku64(&e->json, "prompt", PREFILL);
   tokens_rate(e, PREFILL, s);
-  bench_rates(e, 1, s, 2.0 * (PREFILL * (m->mults - head + attn_mults(&m->spec, PREFILL / 2.0)) + head), 0);
+  bench_time_rates(e, 1, s, 2.0 * (PREFILL * (m->mults - head + attn_mults(&m->spec, PREFILL / 2.0)) + head), 0);
   bench_end(e);
   agrl_decoder_free(a.d);
   agrl_block_free(a.logits, V * sizeof(float));
@@ -156,7 +156,7 @@ static void train_line(bench_env *e, const bench_subject *m, const char *name, v
   agrl_jw_ku64(&e->json, "length", TRAIN_LEN);
   agrl_jw_ku64(&e->json, "state_bytes", agrl_trainer_bytes(a->t));
   tokens_rate(e, T, s);
-  bench_rates(e, 1, s, 6.0 * T * (m->mults + attn_mults(&m->spec, TRAIN_LEN / 2.0)), 0);
+  bench_time_rates(e, 1, s, 6.0 * T * (m->mults + attn_mults(&m->spec, TRAIN_LEN / 2.0)), 0);
   bench_end(e);
 }
 

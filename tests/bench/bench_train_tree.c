@@ -4,7 +4,8 @@
 // on every position), "responses" has targets on the completions only, "shared" computes the prompt once, "recompute"
 // keeps the layers' inputs only, "fused" runs forward and backward of the head as one where dlogp is known. The forms
 // take turns, so that a slow minute of the machine hits all of them; "ratio" is to the plain one of the same round, "cpu_ratio"
-// the same of the threads' CPU time, which other processes disturb less.
+// the same of the threads' CPU time, which other processes disturb less. FLOP count what a form must compute (three forwards
+// of its tokens, the head on its targets), not what it computes again.
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -56,8 +57,19 @@ static void fill(batch *p, const form *f, size_t vocab) {
   p->b = (agrl_batch){p->b.n_seqs, p->start, p->tokens, p->target, p->parent};
 }
 
+static double flop_of(const batch *p, const agrl_spec *s, double mults) {
+  const double head = (double)s->vocab * s->hidden;
+  double sum = 0;
+  for (size_t i = 0; i < p->b.n_seqs; i++) {
+    const size_t above = p->parent[i] >= 0 ? PROMPT - 1 : 0;
+    for (size_t t = p->start[i]; t < p->start[i + 1]; t++)
+      sum += mults - head + (p->target[t] >= 0 ? head : 0) + 2.0 * s->n_layers * s->n_heads * s->head_dim * (double)(above + t - p->start[i] + 1);
+  }
+  return 6 * sum;
+}
+
 typedef struct spent {
-  double wall, cpu;
+  double wall, cpu, flop;
 } spent;
 
 static double cpu_seconds(void) {
@@ -82,7 +94,8 @@ static spent run(agrl_trainer *t, const bench_subject *m, const form *f, float *
     if (rc == AGRL_OK) agrl_trainer_backward(t, &m->served, &p.b, dlogp, grads);
   }
   if (rc != AGRL_OK) bench_die(err.msg);
-  return (spent){agrl_since_s(start), cpu_seconds() - cpu};
+  const double wall = agrl_since_s(start);
+  return (spent){wall, cpu_seconds() - cpu, flop_of(&p, &m->spec, m->mults)};
 }
 
 static int by_value(const void *a, const void *b) {
@@ -98,7 +111,7 @@ static double median(double *x, size_t n) {
 static void subject(bench_env *e, const bench_subject *m) {
   const size_t bytes = m->l->n_elements * sizeof(float);
   float *grads = bench_need(agrl_block_alloc(bytes));
-  double seconds[FORMS][ROUNDS], cpu[FORMS][ROUNDS], ratio[FORMS][ROUNDS], cpu_ratio[FORMS][ROUNDS];
+  double seconds[FORMS][ROUNDS], cpu[FORMS][ROUNDS], ratio[FORMS][ROUNDS], cpu_ratio[FORMS][ROUNDS], flop[FORMS];
   size_t state[FORMS];
   agrl_trainer *t[2];
   agrl_error err;
@@ -111,6 +124,7 @@ static void subject(bench_env *e, const bench_subject *m) {
       state[f] = agrl_trainer_bytes(use);
       const spent s = run(use, m, &forms[f], grads);
       if (round < 0) continue;
+      flop[f] = s.flop;
       seconds[f][round] = s.wall;
       cpu[f][round] = s.cpu;
       ratio[f][round] = s.wall / seconds[0][round];
@@ -121,7 +135,7 @@ static void subject(bench_env *e, const bench_subject *m) {
     bench_subject_begin(e, "train_tree", m);
     agrl_jw_kstr(&e->json, "form", forms[f].name);
     agrl_jw_ku64(&e->json, "state_bytes", state[f]);
-    bench_number(e, "seconds", median(seconds[f], ROUNDS));
+    bench_rates(e, 1, median(seconds[f], ROUNDS), flop[f], 0);
     bench_number(e, "ratio", median(ratio[f], ROUNDS));
     bench_number(e, "cpu_ratio", median(cpu_ratio[f], ROUNDS));
     bench_end(e);
