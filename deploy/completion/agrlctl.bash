@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # bash completion of agrlctl: commands, options, and their values; configuration keys come from `agrlctl config dump`.
 
-_agrlctl_commands='up down status scale top logs eval report config rules doctor replay data model version help'
+_agrlctl_commands='up down status scale top logs eval report config rules doctor replay data model experiment version help'
 _agrlctl_job='--run-dir --config --help'
 
 # _agrlctl_options COMMAND: its options
@@ -20,6 +20,7 @@ _agrlctl_options() {
     rules) echo '--rules --data --help' ;;
     replay) echo "$_agrlctl_job --state --limit --out -o" ;;
     data) echo '--out --seed --train --eval --natural --reference --departments --leaves --synonyms --help' ;;
+    experiment) echo '--out --table -o --help' ;;
     model) echo '--dtype --system --max-new --threads -o --help' ;;
   esac
 }
@@ -78,6 +79,7 @@ _agrlctl_word() {
     model)
       if [[ -z $verb ]]; then mapfile -t COMPREPLY < <(compgen -W 'import export inspect chat' -- "$cur")
       elif [[ $verb != chat || -z ${words[1]-} ]]; then mapfile -t COMPREPLY < <(compgen -f -- "$cur") && compopt -o filenames 2>/dev/null; fi ;;
+    experiment) [[ -z $verb ]] && mapfile -t COMPREPLY < <(compgen -f -- "$cur") && compopt -o filenames 2>/dev/null ;;
     config)
       if [[ -z $verb ]]; then mapfile -t COMPREPLY < <(compgen -W 'check dump' -- "$cur")
       else mapfile -t COMPREPLY < <(compgen -f -- "$cur") && compopt -o filenames 2>/dev/null; fi ;;

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// A comparison as one YAML file: arms x seeds, each an ordinary run in a directory of its own, and what came out in one table.
+#ifndef AGRL_CTL_EXPERIMENT_H
+#define AGRL_CTL_EXPERIMENT_H
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/json.h"
+#include "deploy/ctl/series.h"
+
+typedef struct exp_setting {
+  char *key, *value;
+} exp_setting;
+
+typedef struct exp_settings {  // in the file's order
+  exp_setting *at;
+  size_t n;
+} exp_settings;
+
+typedef struct exp_arm {
+  char *name;        // also its directory's: no '/' and no leading '.'
+  exp_settings set;  // over the file's `set`
+} exp_arm;
+
+typedef struct experiment {
+  char *name, *config;  // config: path of the base configuration
+  char *train, *eval;   // files; NULL when make is used instead
+  exp_settings make;    // options of `agrlctl data make`, one data set a seed
+  int64_t *seeds;
+  size_t n_seeds, n_arms;
+  bool has_start;
+  exp_settings set, start;  // set: of every run; start: of the SFT whose checkpoint the seed's arms begin with
+  exp_arm *arms;            // the cross product of `arms` and `grid`
+  size_t baseline;          // index of an arm
+} experiment;
+
+// Keys and values are checked here, by name and place: a setting that the configuration does not know never starts a run.
+agrl_rc exp_read(const char *path, experiment *e, agrl_error *err);
+void exp_release(experiment *e);
+
+char *exp_run_dir(const char *out, int64_t seed, const char *arm);  // arm NULL: the seed's start; caller frees
+
+// Student's t. p: two-sided tail beyond |t|; quantile: t whose two-sided tail is 0.05. df >= 1.
+double exp_t_p(double t, double df);
+double exp_t_quantile(double df);
+
+typedef struct exp_mean {  // over seeds
+  size_t n;
+  double mean, low, high;  // 95 % t interval; NaN below two values
+  double p;                // of the mean being 0, paired t test; NaN below two values
+} exp_mean;
+exp_mean exp_mean_of(const double *v, size_t n);  // NaN entries are left out
+
+enum { EXP_MACRO_F1, EXP_ACCURACY, EXP_GOOD_F1, EXP_RULES, EXP_MEASURES };
+extern const char *const exp_measure_keys[EXP_MEASURES];
+
+typedef struct exp_results {
+  const experiment *e;
+  size_t n_splits, n_done;
+  char *splits[8];
+  double *values;      // [split][measure][arm][seed]; NaN: not there
+  ctl_series *series;  // [arm][seed]
+} exp_results;
+agrl_rc exp_results_load(const experiment *e, const char *out, exp_results *r, agrl_error *err);
+void exp_results_release(exp_results *r);
+double exp_value(const exp_results *r, size_t split, int measure, size_t arm, size_t seed);
+
+void exp_text(const exp_results *r, agrl_buf *out);
+void exp_json(const exp_results *r, agrl_buf *out);
+void exp_svg(const exp_results *r, agrl_buf *out);
+
+#endif

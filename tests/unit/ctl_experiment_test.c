@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// Experiment files: what is read, what is refused and where; Student's t; results of finished runs as a table.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/file.h"
+#include "common/base/mem.h"
+#include "deploy/ctl/experiment.h"
+
+static char dir[] = "/tmp/ctl-experiment-XXXXXX";
+
+static char *file(const char *name, const char *text) {
+  char *path = agrl_path_join(dir, name), *parent = agrl_path_dir(path);
+  agrl_error err = {0};
+  assert_int_equal(agrl_file_mkdirs(parent, &err), AGRL_OK);
+  assert_int_equal(agrl_file_write_atomic(path, text, strlen(text), &err), AGRL_OK);
+  free(parent);
+  return path;
+}
+
+#define HEAD "name: x\nconfig: base.yaml\ndata: {make: {train: 100, eval: 50}}\nseeds: [3, 1]\n"
+
+static const char *const good =
+    HEAD
+    "set: {grpo.versions: 7}\n"
+    "start: {sft.steps: 9}\n"
+    "arms:\n  plain: {replay.guided: false}\n  guided: {}\n"
+    "grid: {replay.staleness_bound: [0, 4], grpo.lr: [0.1, 0.2]}\n"
+    "baseline: plain,staleness_bound=4,lr=0.1\n";
+
+static void reads_the_cross_product(void **state) {
+  char *path = file("good.yaml", good);
+  experiment e;
+  agrl_error err = {0};
+  assert_int_equal(exp_read(path, &e, &err), AGRL_OK);
+  assert_int_equal(e.n_seeds, 2);
+  assert_int_equal(e.seeds[0], 3);
+  assert_int_equal(e.n_arms, 8);
+  assert_string_equal(e.arms[0].name, "plain,staleness_bound=0,lr=0.1");
+  assert_string_equal(e.arms[7].name, "guided,staleness_bound=4,lr=0.2");
+  assert_int_equal(e.arms[0].set.n, 3);
+  assert_string_equal(e.arms[7].set.at[1].key, "grpo.lr");
+  assert_string_equal(e.arms[7].set.at[1].value, "0.2");
+  assert_int_equal(e.baseline, 2);
+  assert_true(e.has_start);
+  char *config = agrl_path_join(dir, "base.yaml");
+  assert_string_equal(e.config, config);
+  free(config);
+  exp_release(&e);
+  free(path);
+}
+
+static void refuses(const char *text, const char *place, const char *what) {
+  char *path = file("bad.yaml", text);
+  experiment e;
+  agrl_error err = {0};
+  assert_int_equal(exp_read(path, &e, &err), AGRL_ECONFIG);
+  if (!strstr(err.msg, place) || !strstr(err.msg, what)) fail_msg("'%s' has not '%s' and '%s'", err.msg, place, what);
+  exp_release(&e);
+  free(path);
+}
+
+static void refuses_by_name_and_place(void **state) {
+  refuses(HEAD "arm: {}\n", "bad.yaml:5:", "arms");  // the nearest key
+  refuses(HEAD "set: {grpo.verions: 7}\n", "bad.yaml:5:", "grpo.versions");
+  refuses(HEAD "set: {grpo.group_size: 1}\n", "bad.yaml:5:", "grpo.group_size");
+  refuses(HEAD "set: {run.seed: 7}\n", "bad.yaml:5:", "run.seed");
+  refuses(HEAD "arms: {a/b: {}}\n", "bad.yaml:5:", "a/b");
+  refuses(HEAD "arms: {start: {}}\n", "bad.yaml:5:", "start");
+  refuses(HEAD "arms: {}\n", "bad.yaml:5:", "there is none");
+  refuses(HEAD "arms: {one: {}, two: {}}\nbaseline: onee\n", "bad.yaml:6:", "nearest: one");
+  refuses(HEAD "grid: {grpo.lr: 0.1}\n", "bad.yaml:5:", "expected a list");
+  refuses("name: x\nconfig: c\nseeds: [1]\n", "bad.yaml:1:", "data");
+  refuses("name: x\nconfig: c\ndata: {train: t}\nseeds: [1]\n", "bad.yaml:3:", "train and eval");
+  refuses("name: x\nconfig: c\ndata: {make: {trian: 5}}\nseeds: [1]\n", "bad.yaml:3:", "train");
+  refuses("name: x\nconfig: c\ndata: {make: {}}\nseeds: [1, 1]\n", "bad.yaml:4:", "twice");
+  refuses("name: ../x\nconfig: c\ndata: {make: {}}\nseeds: [1]\n", "bad.yaml:1:", "plain name");
+}
+
+// Two-sided 5 % points of Student's t from any printed table.
+static void t_equals_the_tables(void **state) {
+  static const double table[][2] = {{1, 12.7062}, {2, 4.30265}, {4, 2.77645}, {9, 2.26216}, {30, 2.04227}, {120, 1.97993}};
+  for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+    assert_true(fabs(exp_t_quantile(table[i][0]) - table[i][1]) < 1e-4 * table[i][1]);
+    assert_true(fabs(exp_t_p(-table[i][1], table[i][0]) - 0.05) < 1e-5);
+  }
+  assert_true(fabs(exp_t_p(0, 3) - 1) < 1e-9);
+  assert_true(fabs(exp_t_p(1, 1) - 0.5) < 1e-9);  // Cauchy
+}
+
+static void means_leave_out_what_is_missing(void **state) {
+  exp_mean m = exp_mean_of((double[]){1, NAN, 2, 3}, 4);
+  assert_int_equal(m.n, 3);
+  assert_true(fabs(m.mean - 2) < 1e-12);
+  assert_true(fabs(m.high - 2 - 4.30265 / sqrt(3)) < 1e-4);  // standard deviation 1
+  assert_true(fabs(m.p - exp_t_p(2 * sqrt(3), 2)) < 1e-12);
+  m = exp_mean_of((double[]){NAN, 5}, 2);
+  assert_true(m.n == 1 && m.mean == 5 && isnan(m.low) && isnan(m.p));
+  m = exp_mean_of((double[]){0.5, 0.5}, 2);
+  assert_true(m.low == 0.5 && m.p == 0);
+}
+
+static void finish(int seed, const char *arm, const char *split, double f1) {
+  char name[160], text[160];
+  snprintf(name, sizeof name, "out/seed%d/%s/eval/latest/%s.json", seed, arm, split);
+  snprintf(text, sizeof text, "{\"split\":\"%s\",\"macro_f1\":%g,\"accuracy\":0.25}\n", split, f1);
+  free(file(name, text));
+  snprintf(name, sizeof name, "out/seed%d/%s/report.json", seed, arm);
+  free(file(name, "{}"));
+}
+
+static void tables_what_is_done(void **state) {
+  char *path = file("two.yaml", HEAD "arms: {a: {}, b: {}}\n"), *out = agrl_path_join(dir, "out");
+  experiment e;
+  exp_results r;
+  agrl_error err = {0};
+  agrl_buf text = {0}, json = {0}, svg = {0};
+  finish(3, "a", "eval", 0.5);
+  finish(3, "b", "eval", 0.625);
+  finish(1, "a", "eval", 0.25);
+  finish(1, "b", "eval", 0.5);
+  finish(1, "b", "other", 0.75);
+  assert_int_equal(exp_read(path, &e, &err), AGRL_OK);
+  assert_int_equal(exp_results_load(&e, out, &r, &err), AGRL_OK);
+  assert_int_equal(r.n_done, 4);
+  assert_int_equal(r.n_splits, 2);
+  exp_text(&r, &text);
+  exp_json(&r, &json);
+  exp_svg(&r, &svg);
+  assert_non_null(strstr(text.data, "0.5625 ["));
+  assert_non_null(strstr(text.data, "+0.1875 ["));  // mean of 0.125 and 0.25: pairs, not means of what is there
+  assert_non_null(strstr(json.data, "\"by_seed\":[null,0.75]"));
+  assert_non_null(strstr(svg.data, "</svg>"));
+  agrl_json *doc = NULL;
+  assert_int_equal(agrl_json_parse(json.data, json.len, "results", &doc, &err), AGRL_OK);
+  agrl_json_free(doc);
+  agrl_buf_release(&text);
+  agrl_buf_release(&json);
+  agrl_buf_release(&svg);
+  exp_results_release(&r);
+  exp_release(&e);
+  free(path);
+  free(out);
+}
+
+static int clean(void **state) {
+  agrl_error err = {0};
+  return agrl_file_remove_tree(dir, &err) != AGRL_OK;
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(reads_the_cross_product), cmocka_unit_test(refuses_by_name_and_place),
+                                     cmocka_unit_test(t_equals_the_tables), cmocka_unit_test(means_leave_out_what_is_missing),
+                                     cmocka_unit_test(tables_what_is_done)};
+  if (!mkdtemp(dir)) return 1;
+  return cmocka_run_group_tests(tests, NULL, clean);
+}
