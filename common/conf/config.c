@@ -32,7 +32,8 @@ const agrl_conf_key agrl_config_table[] = {
     INT("run.seed", run.seed, "1", 0, 9e15, "Seed of every random choice of the run."),
 
     STRING("data.train", data.train, "", "Training rows, a JSONL file."),
-    STRING("data.eval", data.eval, "", "Held-out rows, a JSONL file."),
+    STRING("data.eval", data.eval, "", "Held-out rows, JSONL files separated by commas."),
+    STRING("data.dev", data.dev, "", "Held-out rows that choose: the best version while training, and the threshold of three classes; empty: the first file of data.eval chooses the version, a fifth of each file its threshold."),
     STRING("data.rules", data.rules, "", "Rule file (YAML): criteria, rule table, gates, prompt and trace format."),
 
     STRING("model.init", model.init, "", "Hugging Face directory to start from; empty: a new model of the shape below, its tokenizer trained on data.train."),
@@ -118,6 +119,10 @@ const agrl_conf_key agrl_config_table[] = {
     INT("learner.anchor_every", learner.anchor_every, "16", 1, 128, "Versions between anchors: whole weights, compressed, from which a joining actor goes on by deltas."),
     TIME("learner.batch_wait", learner.batch_wait_ns, "30s", 0.1, 3600, "Deadline of one request for a batch."),
     ENUM("learner.recompute", learner.recompute, "none", recomputes, "Activations kept for the backward pass: none is computed again, or of a layer only its input is kept and the rest computed again (less memory, about a fifth more time, the same gradients)."),
+
+    INT("eval.interval", eval.interval, "0", 0, 1e9, "Versions between evaluations while training, a multiple of learner.checkpoint_every; the best version is kept as checkpoints/best. 0: none."),
+    INT("eval.rows", eval.rows, "0", 0, 1e9, "Rows of each held-out file that these use, the first ones; 0: all."),
+    INT("eval.threads", eval.threads, "1", 1, 256, "Compute threads of these; they run at the lowest priority, beside the training."),
 
     STRING("net.replay", net.replay, "", "Endpoint of replay; empty: a socket under run.dir."),
     STRING("net.reward", net.reward, "", "Endpoint of reward; empty: a socket under run.dir."),

@@ -23,7 +23,8 @@ typedef struct agrl_config {
     int64_t seed;
   } run;
   struct {
-    char *train, *eval;  // JSONL files
+    char *train, *eval;  // JSONL files; eval: several, separated by commas
+    char *dev;           // rows that choose what evaluation leaves to choose; empty: from eval
     char *rules;         // rule file (YAML)
   } data;
   struct {
@@ -91,6 +92,10 @@ typedef struct agrl_config {
     uint64_t batch_wait_ns;    // a batch request's deadline
     int recompute;             // agrl_recompute of common/model/train.h
   } learner;
+  struct {
+    int64_t interval;  // versions between evaluations while training; 0: none
+    int64_t rows, threads;
+  } eval;
   struct {
     char *replay, *reward, *weights, *announce, *control;  // endpoints; empty: ipc under run.dir/sock
     int64_t hwm;

@@ -44,6 +44,12 @@ typedef void (*agrl_bad_row_fn)(void *user, const char *message);  // "train.jso
 // good row.
 agrl_rc agrl_dataset_load(const char *path, agrl_bad_row_fn on_bad, void *user, agrl_dataset *out, agrl_error *err);
 void agrl_dataset_release(agrl_dataset *d);
+
+// AGRL_ECONFIG when a held-out row has the query and the product (names and values of its members) of a seen one: the
+// message counts them and names the first by their ids, "held-out = seen". Case of ASCII and amount of white space do not
+// count, nor do id, labels and the order of members.
+agrl_rc agrl_dataset_disjoint(const agrl_dataset *seen, const char *seen_path, const agrl_dataset *held_out, const char *held_out_path,
+                              agrl_error *err);
 // One line (fuzz target): AGRL_EPARSE with "expected ..." on malformed rows.
 agrl_rc agrl_row_parse(const char *line, size_t len, const char *where, agrl_arena *arena, agrl_row *out,
                        agrl_error *err);

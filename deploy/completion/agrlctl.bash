@@ -14,7 +14,7 @@ _agrlctl_options() {
     scale | doctor) echo "$_agrlctl_job" ;;
     top) echo "$_agrlctl_job --interval --once" ;;
     logs) echo "$_agrlctl_job -f -n" ;;
-    eval) echo "$_agrlctl_job --checkpoint --data --limit --label" ;;
+    eval) echo "$_agrlctl_job --checkpoint --data --dev --samples --seed --limit --label" ;;
     report) echo "$_agrlctl_job --evaluate -q" ;;
     config) echo '--help-text --help' ;;
     rules) echo '--rules --data --help' ;;
@@ -102,9 +102,9 @@ _agrlctl_value() {
     --eval)
       [[ $1 == data ]] && return 0
       mapfile -t COMPREPLY < <(compgen -f -- "$cur") && compopt -o filenames 2>/dev/null ;;
-    --config | --data | --rules | --out)
+    --config | --data | --dev | --rules | --out)
       mapfile -t COMPREPLY < <(compgen -f -- "$cur") && compopt -o filenames 2>/dev/null ;;
-    --actors | --timeout | --interval | -n | --limit | --label | --seed | --train | --natural | --reference | --departments | --leaves | --synonyms | --system | --max-new | --threads) ;;
+    --actors | --timeout | --interval | -n | --limit | --label | --samples | --seed | --train | --natural | --reference | --departments | --leaves | --synonyms | --system | --max-new | --threads) ;;
     *) return 1 ;;
   esac
   return 0
@@ -120,8 +120,8 @@ _agrlctl() {
   # the command, and the words after it that are neither options nor their values
   for ((i = 1; i < COMP_CWORD; i++)); do
     case ${COMP_WORDS[i]} in
-      -o | -n | --config | --data | --eval | --rules | --run-dir | --actors | --set | --timeout | --interval | --checkpoint | \
-        --limit | --label | --state | --out | --seed | --train | --natural | --reference | --departments | --leaves | --synonyms | \
+      -o | -n | --config | --data | --dev | --eval | --rules | --run-dir | --actors | --set | --timeout | --interval | --checkpoint | \
+        --limit | --label | --samples | --state | --out | --seed | --train | --natural | --reference | --departments | --leaves | --synonyms | \
         --dtype | --system | --max-new | --threads)
         [[ ${COMP_WORDS[i + 1]-} == '=' ]] && i=$((i + 1))
         i=$((i + 1)) ;;

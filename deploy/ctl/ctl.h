@@ -57,10 +57,15 @@ agrl_rc ctl_default_rules(agrl_config *c, const char *config_path, agrl_error *e
 int ctl_supervisor_pid(const char *run_dir);
 // The effective configuration written to path.
 agrl_rc ctl_config_write(const agrl_config *c, const char *path, agrl_error *err);
-// Runs agrl-eval on every split of data.eval for one checkpoint; results: RUN/eval/LABEL/SPLIT.json. Returns the exit code.
-int ctl_eval_run(const agrl_config *c, const char *checkpoint, const char *label, const char *limit);
+typedef struct ctl_eval_how {  // options of agrl-eval that are passed on; NULL: its default
+  const char *limit, *dev, *samples, *seed;
+} ctl_eval_how;
+// Runs agrl-eval on every split of data.eval for one checkpoint; results: RUN/eval/LABEL/SPLIT.json, the items beside it in
+// SPLIT.items.jsonl. how may be NULL. Returns the exit code.
+int ctl_eval_run(const agrl_config *c, const char *checkpoint, const char *label, const ctl_eval_how *how);
 char *ctl_eval_split(const char *path);  // "data/eval_natural.jsonl" -> "eval_natural"; caller frees
 agrl_rc ctl_eval_check(const agrl_config *c, agrl_error *err);  // no two files of data.eval are one split
+agrl_rc ctl_eval_disjoint(const agrl_config *c, agrl_error *err);  // no row of data.eval or data.dev is one of data.train
 int ctl_report_run(const agrl_config *c, bool quiet);
 
 #endif

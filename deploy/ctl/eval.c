@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// agrlctl eval: runs agrl-eval on a checkpoint for every file of data.eval; results land in RUN/eval/LABEL/SPLIT.json.
+// agrlctl eval: runs agrl-eval on a checkpoint for every file of data.eval; results land in RUN/eval/LABEL/SPLIT.json, the
+// items in SPLIT.items.jsonl beside it.
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -15,13 +16,20 @@
 #include "common/base/file.h"
 #include "common/base/mem.h"
 #include "common/base/num.h"
+#include "common/text/dataset.h"
 #include "deploy/ctl/ctl.h"
 
 static const char usage[] =
-    "usage: agrlctl eval [--run-dir DIR | --config FILE] [--checkpoint DIR|NAME] [--data FILE] [--limit N] [--label NAME]\n"
+    "usage: agrlctl eval [--run-dir DIR | --config FILE] [--checkpoint DIR|NAME] [options]\n"
     "Scores a checkpoint on held-out rows. NAME is one under RUN/checkpoints (default: latest). Results:\n"
-    "RUN/eval/LABEL/SPLIT.json, LABEL by default the checkpoint's name, SPLIT the file's; the report compares the labels\n"
-    "sft and latest, which no other checkpoint may take.\n";
+    "RUN/eval/LABEL/SPLIT.json and, one line an item, SPLIT.items.jsonl. The report compares the labels sft, best and\n"
+    "latest, which no other checkpoint may take. Rows that are among data.train are refused.\n"
+    "  --data FILE      held-out rows (default: data.eval)\n"
+    "  --dev FILE       rows that choose the threshold of the three classes (default: data.dev, else a fifth of the data)\n"
+    "  --samples K      sample K traces a row besides, for pass@1 to pass@K\n"
+    "  --seed N         of these (default 1)\n"
+    "  --limit N        first N rows only\n"
+    "  --label NAME     where results go (default: the checkpoint's name)\n";
 
 static int spawn_wait(char **argv) {
   fflush(stdout);
@@ -71,23 +79,67 @@ agrl_rc ctl_eval_check(const agrl_config *c, agrl_error *err) {
   return rc;
 }
 
+agrl_rc ctl_eval_disjoint(const agrl_config *c, agrl_error *err) {
+  agrl_dataset train, held_out;
+  char *list_of_all = agrl_xasprintf("%s%s%s", c->data.eval, *c->data.eval && *c->data.dev ? "," : "", c->data.dev);
+  const char *list = list_of_all;
+  agrl_rc rc = *list ? agrl_dataset_load(c->data.train, NULL, NULL, &train, err) : AGRL_OK;
+  if (rc || !*list) {
+    free(list_of_all);
+    return rc;
+  }
+  for (char *file; !rc && (file = next_file(&list)); free(file)) {
+    rc = agrl_dataset_load(file, NULL, NULL, &held_out, err);
+    if (rc) continue;
+    rc = agrl_dataset_disjoint(&train, c->data.train, &held_out, file, err);
+    agrl_dataset_release(&held_out);
+  }
+  agrl_dataset_release(&train);
+  free(list_of_all);
+  return rc;
+}
+
+enum { MAX_ARGS = 40 };
+typedef struct args {
+  char *v[MAX_ARGS];
+  size_t n;
+} args;
+
+static void add(args *a, const char *option, const char *value) {  // an option without a value is left out
+  if (!value || !*value) return;
+  a->v[a->n++] = (char *)option;
+  a->v[a->n++] = (char *)value;
+}
+
 static int eval_one(const agrl_config *c, const char *program, const char *checkpoint, const char *file,
-                    const char *results, const char *limit) {
+                    const char *results, const ctl_eval_how *how) {
   char *split = ctl_eval_split(file), *out = agrl_xasprintf("%s/%s.json", results, split);
-  char threads[24], max_new[24];
+  char *items = agrl_xasprintf("%s/%s.items.jsonl", results, split), threads[24], max_new[24];
   snprintf(threads, sizeof threads, "%" PRId64, c->learner.threads);
   snprintf(max_new, sizeof max_new, "%" PRId64, c->actor.max_new_tokens);
-  char *argv[] = {(char *)program, "--checkpoint", (char *)checkpoint, "--rules", c->data.rules, "--data",
-                  (char *)file, "--split", split, "--out", out,
-                  "--threads", threads, "--max-new", max_new, limit ? "--limit" : NULL, (char *)limit, NULL};
-  int code = spawn_wait(argv);
+  args a = {.v = {(char *)program}, .n = 1};
+  add(&a, "--checkpoint", checkpoint);
+  add(&a, "--rules", c->data.rules);
+  add(&a, "--data", file);
+  add(&a, "--split", split);
+  add(&a, "--out", out);
+  add(&a, "--items", items);
+  add(&a, "--train", agrl_file_exists(c->data.train) ? c->data.train : NULL);
+  add(&a, "--dev", how && how->dev ? how->dev : c->data.dev);
+  add(&a, "--samples", how ? how->samples : NULL);
+  add(&a, "--seed", how ? how->seed : NULL);
+  add(&a, "--limit", how ? how->limit : NULL);
+  add(&a, "--threads", threads);
+  add(&a, "--max-new", max_new);
+  int code = spawn_wait(a.v);
   if (code) fprintf(stderr, "agrlctl: evaluation of %s on %s ended with exit code %d\n", checkpoint, file, code);
   free(split);
   free(out);
+  free(items);
   return code;
 }
 
-int ctl_eval_run(const agrl_config *c, const char *checkpoint, const char *label, const char *limit) {
+int ctl_eval_run(const agrl_config *c, const char *checkpoint, const char *label, const ctl_eval_how *how) {
   agrl_error err = {0};
   char *results = agrl_xasprintf("%s/eval/%s", c->run.dir, label), *program = ctl_program("agrl-eval");
   int code = ctl_eval_check(c, &err) || agrl_file_mkdirs(results, &err) ? ctl_fail(&err) : 0;
@@ -96,10 +148,12 @@ int ctl_eval_run(const agrl_config *c, const char *checkpoint, const char *label
     fprintf(stderr, "agrlctl: agrl-eval is neither beside agrlctl nor in $PATH; build or install it\n");
     return agrl_rc_exit(AGRL_ENOENT);
   }
+  if (*c->data.train && !agrl_file_exists(c->data.train))
+    fprintf(stderr, "agrlctl: %s is not there: held-out rows are not compared with it\n", c->data.train);
   char real[4096], *resolved = realpath(checkpoint, real);  // the result names the version, not `latest`
   const char *list = c->data.eval;
   for (char *file; !code && (file = next_file(&list)); free(file))
-    code = eval_one(c, program, resolved ? resolved : checkpoint, file, results, limit);
+    code = eval_one(c, program, resolved ? resolved : checkpoint, file, results, how);
   free(program);
   free(results);
   return code;
@@ -109,7 +163,7 @@ int ctl_eval_run(const agrl_config *c, const char *checkpoint, const char *label
 static agrl_rc check_label(const agrl_config *c, const char *label, const char *checkpoint, agrl_error *err) {
   if (!*label || *label == '.' || strchr(label, '/'))
     return agrl_fail(err, AGRL_EINVAL, "'%s' cannot name results: give --label a plain name", label);
-  if (strcmp(label, "sft") != 0 && strcmp(label, "latest") != 0) return AGRL_OK;
+  if (strcmp(label, "sft") != 0 && strcmp(label, "best") != 0 && strcmp(label, "latest") != 0) return AGRL_OK;
   char *own = agrl_xasprintf("%s/checkpoints/%s", c->run.dir, label), *a = realpath(own, NULL), *b = realpath(checkpoint, NULL);
   agrl_rc rc = AGRL_OK;
   if (!a || !b || strcmp(a, b) != 0)
@@ -123,23 +177,30 @@ static agrl_rc check_label(const agrl_config *c, const char *label, const char *
 
 static int run(int argc, char **argv) {
   static const struct option longs[] = {{"config", 1, 0, 'c'}, {"run-dir", 1, 0, 'D'}, {"checkpoint", 1, 0, 'k'},
-                                        {"data", 1, 0, 'd'},
-                                        {"limit", 1, 0, 'l'},  {"label", 1, 0, 'L'},   {"help", 0, 0, 'h'},
-                                        {0, 0, 0, 0}};
-  const char *config = NULL, *run_dir = NULL, *checkpoint = "latest", *data = NULL, *limit = NULL, *label = NULL;
+                                        {"data", 1, 0, 'd'},   {"dev", 1, 0, 'v'},     {"samples", 1, 0, 'n'},
+                                        {"seed", 1, 0, 's'},   {"limit", 1, 0, 'l'},   {"label", 1, 0, 'L'},
+                                        {"help", 0, 0, 'h'},   {0, 0, 0, 0}};
+  const char *config = NULL, *run_dir = NULL, *checkpoint = "latest", *data = NULL, *label = NULL;
+  ctl_eval_how how = {0};
   uint64_t n;
   for (int k; (k = getopt_long(argc, argv, "h", longs, NULL)) != -1;) switch (k) {
       case 'c': config = optarg; break;
       case 'D': run_dir = optarg; break;
       case 'k': checkpoint = optarg; break;
       case 'd': data = optarg; break;
-      case 'l': limit = optarg; break;
+      case 'v': how.dev = optarg; break;
+      case 'n': how.samples = optarg; break;
+      case 's': how.seed = optarg; break;
+      case 'l': how.limit = optarg; break;
       case 'L': label = optarg; break;
       case 'h': return ctl_help(&ctl_cmd_eval);
       default: return ctl_usage(&ctl_cmd_eval, "unknown option");
     }
   if (optind != argc) return ctl_usage(&ctl_cmd_eval, "unexpected '%s'", argv[optind]);
-  if (limit && !agrl_parse_u64(limit, &n)) return ctl_usage(&ctl_cmd_eval, "--limit: '%s' is not a number", limit);
+  if (how.limit && !agrl_parse_u64(how.limit, &n)) return ctl_usage(&ctl_cmd_eval, "--limit: '%s' is not a number", how.limit);
+  if (how.seed && !agrl_parse_u64(how.seed, &n)) return ctl_usage(&ctl_cmd_eval, "--seed: '%s' is not a number", how.seed);
+  if (how.samples && (!agrl_parse_u64(how.samples, &n) || n > 64))
+    return ctl_usage(&ctl_cmd_eval, "--samples: '%s' is not a number of at most 64", how.samples);
   agrl_error err = {0};
   ctl_job job;
   if (ctl_job_open(&job, config, run_dir, &err)) return ctl_fail(&err);
@@ -152,7 +213,7 @@ static int run(int argc, char **argv) {
   char *copy = agrl_xstrdup(checkpoint);
   if (!label) label = basename(copy);
   if (!rc) rc = check_label(&job.config, label, dir, &err);
-  int code = rc ? ctl_fail(&err) : ctl_eval_run(&job.config, dir, label, limit);
+  int code = rc ? ctl_fail(&err) : ctl_eval_run(&job.config, dir, label, &how);
   free(copy);
   free(dir);
   ctl_job_release(&job);

@@ -119,13 +119,14 @@ static agrl_rc effective(up *u, const sets *s, agrl_error *err) {
   if (!rc) rc = absolute(&u->config, "run.dir", u->config.run.dir, err);
   if (!rc) rc = absolute(&u->config, "data.train", u->config.data.train, err);
   if (!rc) rc = absolute(&u->config, "data.eval", u->config.data.eval, err);
+  if (!rc) rc = absolute(&u->config, "data.dev", u->config.data.dev, err);
   if (!rc) rc = absolute(&u->config, "data.rules", u->config.data.rules, err);
   if (!rc) rc = absolute(&u->config, "model.init", u->config.model.init, err);
   if (!rc && agrl_config_check(&u->config, err)) rc = err->code = AGRL_ECONFIG;  // as the daemons do
   return rc;
 }
 
-// Bad rows and rules that do not fit the data are found here, before anything starts.
+// Bad rows, rules that do not fit the data and held-out rows that are trained on are found here, before anything starts.
 static agrl_rc check_inputs(const up *u, agrl_error *err) {
   agrl_rules_report rep;
   agrl_rc rc = ctl_eval_check(&u->config, err);
@@ -135,7 +136,7 @@ static agrl_rc check_inputs(const up *u, agrl_error *err) {
     printf("agrlctl: %zu of %zu training rows do not pass their own rules:\n%s", rep.checked - rep.passed, rep.checked,
            rep.failures.data);
   agrl_rules_report_release(&rep);
-  return rc;
+  return rc ? rc : ctl_eval_disjoint(&u->config, err);
 }
 
 // The lock belongs to this open file: it goes when the process does, however it ends, and asking for it (ctl_supervisor_pid) does

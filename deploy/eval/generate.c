@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Greedy traces for every row, with the actors' engine and the reward service's rules.
+// A greedy trace for every row, and sampled ones where asked for, with the actors' engine and the reward service's rules.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,26 +25,49 @@ typedef struct run {
   int32_t tier_token[EVAL_TIERS];  // -1: not one token
 } run;
 
-typedef struct pending {  // a row in the engine
+typedef struct pending {  // a row in the engine: its greedy trace, or all its sampled ones
   size_t row, item;
+  bool sampled;
   int32_t *tokens;
 } pending;
 
+static void drop(pending *p) {
+  free(p->tokens);
+  free(p);
+}
+
 static void on_first_logits(void *user, const actor_job *job, const float *logits) {
   run *r = user;
-  eval_item *it = &r->items[((const pending *)job->user)->item];
-  double top = -INFINITY, sum = 0, tier = 0;
+  const pending *p = job->user;
+  eval_item *it = &r->items[p->item];
+  double top = -INFINITY, sum = 0;
+  if (p->sampled) return;
   it->score = NAN;
   for (int i = 0; i < EVAL_TIERS; i++) {
+    it->p[i] = NAN;
     if (r->tier_token[i] < 0) return;
     top = fmax(top, (double)logits[r->tier_token[i]]);
   }
+  for (int i = 0; i < EVAL_TIERS; i++) sum += it->p[i] = exp((double)logits[r->tier_token[i]] - top);
+  it->score = 0;
   for (int i = 0; i < EVAL_TIERS; i++) {
-    double p = exp((double)logits[r->tier_token[i]] - top);
-    sum += p;
-    tier += p * (i + 1);
+    it->p[i] /= sum;
+    it->score += it->p[i] * (i + 1);
   }
-  it->score = tier / sum;
+}
+
+static void read_greedy(const run *r, const agrl_row *row, const agrl_reward_result *res, agrl_buf *text, size_t tokens, eval_item *it) {
+  agrl_parsed parsed;
+  agrl_reward_parse(r->rules, text->data, text->len, &parsed);
+  it->row = row;
+  it->gold = row->gold.tier;
+  it->predicted = res->tier;
+  it->g_format = res->g_format;
+  it->g_rule = res->g_rule;
+  it->consistent = parsed.agree;
+  it->tokens = (uint32_t)tokens;
+  it->text_len = text->len;
+  it->text = agrl_buf_take(text);
 }
 
 static void on_finished(void *user, const actor_job *job, const actor_rollout *o) {
@@ -53,32 +76,19 @@ static void on_finished(void *user, const actor_job *job, const actor_rollout *o
   const agrl_row *row = &r->data->rows[p->row];
   eval_item *it = &r->items[p->item];
   agrl_buf text = {0};
+  agrl_buf_adds(&text, "");  // data is never NULL
   agrl_bpe_decode(r->bpe, o->tokens, o->n - (o->stop == AGRL_STOP_EOS), false, &text);
   agrl_labels gold = {.tier = (uint32_t)row->gold.tier, .category = row->gold.category ? row->gold.category : "",
                       .attribute = row->gold.attribute ? row->gold.attribute : ""};
   agrl_reward_result res;
-  agrl_parsed parsed;
-  const char *s = text.data ? text.data : "";
-  agrl_reward_score(r->rules, AGRL_REWARD_SHAPED, AGRL_GATE_RULE, s, text.len, &gold, &res);
-  agrl_reward_parse(r->rules, s, text.len, &parsed);
-  it->gold = row->gold.tier;
-  it->predicted = res.tier;
-  it->g_format = res.g_format;
-  it->g_rule = res.g_rule;
-  it->consistent = parsed.agree;
-  it->tokens = (uint32_t)o->n;
-  it->type = row->type;
-  it->query = row->query;
+  agrl_reward_score(r->rules, AGRL_REWARD_SHAPED, AGRL_GATE_RULE, text.data, text.len, &gold, &res);
+  if (p->sampled) it->right += res.accurate;
+  else read_greedy(r, row, &res, &text, o->n, it);
   agrl_buf_release(&text);
   r->finished++;
 }
 
-static void on_job_done(void *user, const actor_job *job) {
-  (void)user;
-  pending *p = job->user;
-  free(p->tokens);
-  free(p);
-}
+static void on_job_done(void *user, const actor_job *job) { drop(job->user); }
 
 static int32_t *encode(const agrl_bpe *bpe, int32_t start_id, const char *text, size_t len, size_t *n) {
   *n = agrl_bpe_encode_prompt(bpe, start_id, text, len, NULL, 0);
@@ -93,8 +103,21 @@ static void show_progress(const run *r, size_t total, uint64_t start_ns, bool la
   if (!last && now - shown_ns < 200000000ull) return;
   shown_ns = now;
   double s = agrl_since_s(start_ns), rate = (double)r->finished / (s > 0 ? s : 1);
-  fprintf(stderr, "\reval %zu/%zu  %.0f rows/s  %.0f s left   %s", r->finished, total, rate,
+  fprintf(stderr, "\reval %zu/%zu  %.0f traces/s  %.0f s left   %s", r->finished, total, rate,
           rate > 0 ? (double)(total - r->finished) / rate : 0.0, last ? "\n" : "");
+}
+
+// AGRL_ELIMIT when the prompt does not fit.
+static agrl_rc submit(const run *r, const eval_options *o, actor_engine *e, const agrl_layout *l, const agrl_buf *prompt, size_t row,
+                      size_t item, bool sampled, agrl_error *err) {
+  pending *p = agrl_xcalloc(1, sizeof *p);
+  size_t n_prompt;
+  *p = (pending){row, item, sampled, encode(r->bpe, l->spec.start_id, prompt->data, prompt->len, &n_prompt)};
+  actor_job job = {.run_seed = o->seed, .first_member = sampled, .n_members = sampled ? (uint32_t)o->samples : 1, .group = row,
+                   .prompt = p->tokens, .n_prompt = n_prompt, .max_new = o->max_new, .temperature = sampled, .top_p = 1, .user = p};
+  agrl_rc rc = actor_engine_submit(e, &job, err);
+  if (rc) drop(p);
+  return rc;
 }
 
 // Submits every row that fits, a window ahead of the engine, and steps until all are finished.
@@ -106,31 +129,23 @@ static agrl_rc generate_rows(run *r, const eval_options *o, actor_engine *e, con
   agrl_rc rc = AGRL_OK;
   *n = *skipped = 0;
   while (!rc && (next < total || actor_engine_load(e))) {
-    while (next < total && actor_engine_load(e) < 2 * o->slots) {
-      pending *p = agrl_xcalloc(1, sizeof *p);
-      size_t n_prompt;
-      p->row = next++;
+    while (!rc && next < total && actor_engine_load(e) < 2 * o->slots) {
+      size_t row = next++;
       agrl_buf_clear(&prompt);
-      agrl_task_text_prompt(text, &r->data->rows[p->row], 0, &prompt);
-      p->tokens = encode(r->bpe, l->spec.start_id, prompt.data, prompt.len, &n_prompt);
-      p->item = *n;
-      actor_job job = {.first_member = 0, .n_members = 1, .group = p->row, .prompt = p->tokens, .n_prompt = n_prompt,
-                       .max_new = o->max_new, .temperature = 0, .top_p = 1, .user = p};
-      rc = actor_engine_submit(e, &job, err);
-      if (rc) {
-        free(p->tokens);
-        free(p);
-        if (rc != AGRL_ELIMIT) break;
+      agrl_task_text_prompt(text, &r->data->rows[row], 0, &prompt);
+      rc = submit(r, o, e, l, &prompt, row, *n, false, err);
+      if (rc == AGRL_ELIMIT) {
         rc = AGRL_OK;
         ++*skipped;
         continue;
       }
-      ++*n;
+      if (!rc && o->samples) rc = submit(r, o, e, l, &prompt, row, *n, true, err);
+      *n += !rc;
     }
     actor_engine_step(e);
-    if (o->progress && isatty(2)) show_progress(r, total, start_ns, false);
+    if (o->progress && isatty(2)) show_progress(r, (total - *skipped) * (1 + o->samples), start_ns, false);
   }
-  if (o->progress && isatty(2)) show_progress(r, total, start_ns, true);
+  if (o->progress && isatty(2)) show_progress(r, (total - *skipped) * (1 + o->samples), start_ns, true);
   agrl_buf_release(&prompt);
   return rc;
 }
@@ -189,4 +204,8 @@ agrl_rc eval_generate(const eval_options *o, const agrl_dataset *data, eval_item
   agrl_rules_free(rules);
   free(tokenizer);
   return rc;
+}
+
+void eval_items_release(eval_item *items, size_t n) {
+  for (size_t i = 0; i < n; i++) free(items[i].text);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Measures over evaluated items: per-class F1, macro F1 (mean over the tiers that occur), Good F1 (tiers 4 and 3 against the
-// rest), rule adherence, NDCG@10 over queries with several candidates, bootstrap intervals.
+// Measures over evaluated items. Everything with an interval is a function of one set of counts, made once from the items
+// and once from each resample of them.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,180 +10,239 @@
 #include "deploy/eval/eval.h"
 
 #define RESAMPLES 1000
+#define LEAST_P 1e-15  // a gold tier of probability 0 costs 34.5 nats, not infinity
 
-typedef struct tally {
-  size_t n, right, rule, confusion[EVAL_TIERS][EVAL_TIERS + 1];
-} tally;
+typedef struct counts {
+  size_t n, right, rule, probable, argmax_right, rest;  // probable: items with p; rest: those not of dev
+  size_t trace[EVAL_TIERS][EVAL_TIERS + 1], argmax[EVAL_TIERS][EVAL_TIERS + 1];
+  size_t by_b[EVAL_CLASSES][EVAL_CLASSES + 1], by_trace[EVAL_CLASSES][EVAL_CLASSES + 1];
+  size_t types[EVAL_MAX_TYPES][EVAL_TIERS][EVAL_TIERS + 1];
+  size_t samples_right[EVAL_MAX_SAMPLES + 1];  // items by how many of their samples are right
+  size_t bin_n[EVAL_BINS], bin_right[EVAL_BINS];
+  double bin_confidence[EVAL_BINS], brier, log_loss;
+} counts;
 
-static void count(tally *t, const eval_item *it) {
-  int pred = it->predicted >= 1 && it->predicted <= EVAL_TIERS ? it->predicted - 1 : EVAL_TIERS;
+typedef struct item_code {  // what of an item is counted
+  int gold, predicted, argmax, type, by_b, by_trace, bin;  // indices; by_b -1: dev or undefined; argmax -1: undefined
+  bool right, rule;
+  uint32_t samples_right;
+  double confidence, brier, log_loss;
+} item_code;
+
+// The statistics that get an interval, in the order of out[].
+enum {
+  ACCURACY, MACRO_F1, RULE, GOOD_F1, F1, ARGMAX_F1 = F1 + EVAL_TIERS, ARGMAX_ACCURACY, ECE, BRIER, LOG_LOSS, BY_B_F1, BY_TRACE_F1,
+  TYPES, PASS = TYPES + EVAL_MAX_TYPES, N_STATISTICS = PASS + EVAL_MAX_SAMPLES
+};
+
+static double share(double k, size_t n) { return n ? k / (double)n : NAN; }
+
+static void take_p(const eval_item *it, item_code *c) {
+  int top = 0;
+  for (int t = 1; t < EVAL_TIERS; t++)
+    if (it->p[t] >= it->p[top]) top = t;  // of equals the better tier
+  c->argmax = top;
+  c->confidence = it->p[top];
+  c->bin = (int)fmin(floor(c->confidence * EVAL_BINS), EVAL_BINS - 1);
+  for (int t = 0; t < EVAL_TIERS; t++) c->brier += (it->p[t] - (t == it->gold - 1)) * (it->p[t] - (t == it->gold - 1));
+  c->log_loss = -log(fmax(it->p[it->gold - 1], LEAST_P));
+}
+
+static item_code code_of(const eval_item *it, int type, double b, bool rest) {
+  bool readable = it->predicted >= 1 && it->predicted <= EVAL_TIERS;
+  item_code c = {.gold = it->gold - 1, .predicted = readable ? it->predicted - 1 : EVAL_TIERS, .argmax = -1, .type = type, .by_b = -1,
+                 .right = it->predicted == it->gold, .rule = it->g_rule, .samples_right = it->right};
+  c.by_trace = eval_class_of(it->predicted);
+  if (isnan(it->score)) return c;
+  take_p(it, &c);
+  if (rest && !isnan(b)) c.by_b = eval_class_by(it->p, b);
+  return c;
+}
+
+static void add(counts *t, const item_code *c) {
   t->n++;
-  t->right += it->predicted == it->gold;
-  t->rule += it->g_rule;
-  t->confusion[it->gold - 1][pred]++;
+  t->right += c->right;
+  t->rule += c->rule;
+  t->trace[c->gold][c->predicted]++;
+  if (c->type >= 0) t->types[c->type][c->gold][c->predicted]++;
+  t->samples_right[c->samples_right]++;
+  if (c->argmax < 0) return;
+  t->probable++;
+  t->argmax[c->gold][c->argmax]++;
+  t->argmax_right += c->argmax == c->gold;
+  t->bin_n[c->bin]++;
+  t->bin_right[c->bin] += c->argmax == c->gold;
+  t->bin_confidence[c->bin] += c->confidence;
+  t->brier += c->brier;
+  t->log_loss += c->log_loss;
+  if (c->by_b < 0) return;
+  int gold = eval_class_of(c->gold + 1);
+  t->rest++;
+  t->by_b[gold][c->by_b]++;
+  t->by_trace[gold][c->by_trace < 0 ? EVAL_CLASSES : c->by_trace]++;
 }
 
-static double f1_of(size_t tp, size_t fp, size_t fn) {
-  return tp + fp + fn ? 2.0 * (double)tp / (double)(2 * tp + fp + fn) : NAN;
-}
-
-static double tier_f1(const tally *t, int c) {
-  size_t tp = t->confusion[c][c], fp = 0, fn = 0;
-  for (int o = 0; o < EVAL_TIERS; o++)
-    if (o != c) fp += t->confusion[o][c];
-  for (int p = 0; p <= EVAL_TIERS; p++)
-    if (p != c) fn += t->confusion[c][p];
-  return tp + fn ? f1_of(tp, fp, fn) : NAN;  // a tier that does not occur has no F1
-}
-
-static double macro_f1(const tally *t) {
-  double sum = 0;
-  int k = 0;
-  for (int c = 0; c < EVAL_TIERS; c++) {
-    double f = tier_f1(t, c);
-    if (isnan(f)) continue;
-    sum += f;
-    k++;
-  }
-  return k ? sum / k : NAN;
-}
-
-static double good_f1(const tally *t) {
+static double good_f1(const counts *t) {
   size_t tp = 0, fp = 0, fn = 0;
   for (int g = 0; g < EVAL_TIERS; g++)
     for (int p = 0; p <= EVAL_TIERS; p++) {
       bool gold_good = g >= 2, pred_good = p == 2 || p == 3;
-      size_t k = t->confusion[g][p];
+      size_t k = t->trace[g][p];
       tp += gold_good && pred_good ? k : 0;
       fp += !gold_good && pred_good ? k : 0;
       fn += gold_good && !pred_good ? k : 0;
     }
-  return f1_of(tp, fp, fn);
+  return tp + fp + fn ? 2.0 * (double)tp / (double)(2 * tp + fp + fn) : NAN;
 }
 
-static double share(size_t k, size_t n) { return n ? (double)k / (double)n : NAN; }
+static double ece(const counts *t) {
+  double gap = 0;
+  for (int b = 0; b < EVAL_BINS; b++) gap += fabs(t->bin_confidence[b] - (double)t->bin_right[b]);
+  return share(gap, t->probable);
+}
+
+static double pass_at(const counts *t, size_t samples, size_t k) {
+  double sum = 0;
+  for (size_t right = 0; right <= samples; right++) sum += (double)t->samples_right[right] * eval_pass_at(samples, right, k);
+  return share(sum, t->n);
+}
+
+static void statistics(const counts *t, size_t n_types, size_t samples, double *out) {
+  out[ACCURACY] = share((double)t->right, t->n);
+  out[MACRO_F1] = eval_macro_f1(&t->trace[0][0], EVAL_TIERS);
+  out[RULE] = share((double)t->rule, t->n);
+  out[GOOD_F1] = good_f1(t);
+  for (int c = 0; c < EVAL_TIERS; c++) out[F1 + c] = eval_f1(&t->trace[0][0], EVAL_TIERS, c);
+  out[ARGMAX_F1] = eval_macro_f1(&t->argmax[0][0], EVAL_TIERS);
+  out[ARGMAX_ACCURACY] = share((double)t->argmax_right, t->probable);
+  out[ECE] = ece(t);
+  out[BRIER] = share(t->brier, t->probable);
+  out[LOG_LOSS] = share(t->log_loss, t->probable);
+  out[BY_B_F1] = eval_macro_f1(&t->by_b[0][0], EVAL_CLASSES);
+  out[BY_TRACE_F1] = eval_macro_f1(&t->by_trace[0][0], EVAL_CLASSES);
+  for (size_t k = 0; k < n_types; k++) out[TYPES + k] = eval_macro_f1(&t->types[k][0][0], EVAL_TIERS);
+  for (size_t k = 1; k <= samples; k++) out[PASS + k - 1] = pass_at(t, samples, k);
+}
+
+// --- bootstrap ---
 
 static int by_value(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
   return (x > y) - (x < y);
 }
 
-// Over the resamples in which the measure is defined.
-static eval_interval interval(double value, double *samples) {
+// Over the resamples in which the measure is defined: those of one statistic lie N_STATISTICS apart.
+static eval_interval interval(double value, const double *drawn, double *room) {
   size_t n = 0;
   for (size_t i = 0; i < RESAMPLES; i++)
-    if (!isnan(samples[i])) samples[n++] = samples[i];
-  if (n == 0) return (eval_interval){value, NAN, NAN};
-  qsort(samples, n, sizeof *samples, by_value);
-  return (eval_interval){value, samples[n / 40], samples[n - 1 - n / 40]};
+    if (!isnan(drawn[i * N_STATISTICS])) room[n++] = drawn[i * N_STATISTICS];
+  if (n == 0 || isnan(value)) return (eval_interval){value, NAN, NAN};
+  qsort(room, n, sizeof *room, by_value);
+  return (eval_interval){value, room[n / 40], room[n - 1 - n / 40]};
 }
 
-static void bootstrap(const eval_item *items, size_t n, const tally *all, eval_measures *out) {
-  if (n == 0) {  // nothing was measured
-    out->accuracy = out->macro_f1 = out->rule_adherence = out->good_f1 = (eval_interval){NAN, NAN, NAN};
-    return;
-  }
-  double *s = agrl_xcalloc(4 * RESAMPLES, sizeof *s);
-  double *acc = s, *mac = s + RESAMPLES, *rule = s + 2 * RESAMPLES, *good = s + 3 * RESAMPLES;
+static void bootstrap(const item_code *codes, size_t n, const counts *all, size_t n_types, size_t samples, eval_interval *out) {
+  double value[N_STATISTICS], *drawn = agrl_xcalloc((size_t)RESAMPLES * N_STATISTICS, sizeof *drawn), room[RESAMPLES];
+  for (size_t k = 0; k < N_STATISTICS; k++) value[k] = NAN;
+  statistics(all, n_types, samples, value);
   agrl_rng rng;
   agrl_rng_init(&rng, 20251120, 7);
-  for (size_t r = 0; r < RESAMPLES; r++) {
-    tally t = {0};
-    for (size_t i = 0; i < n; i++) count(&t, &items[agrl_rng_below(&rng, (uint32_t)n)]);
-    acc[r] = share(t.right, t.n);
-    mac[r] = macro_f1(&t);
-    rule[r] = share(t.rule, t.n);
-    good[r] = good_f1(&t);
+  for (size_t r = 0; r < RESAMPLES && n; r++) {
+    counts t = {0};
+    for (size_t i = 0; i < n; i++) add(&t, &codes[agrl_rng_below(&rng, (uint32_t)n)]);
+    statistics(&t, n_types, samples, drawn + r * N_STATISTICS);
   }
-  out->accuracy = interval(share(all->right, n), acc);
-  out->macro_f1 = interval(macro_f1(all), mac);
-  out->rule_adherence = interval(share(all->rule, n), rule);
-  out->good_f1 = interval(good_f1(all), good);
-  free(s);
+  for (size_t k = 0; k < N_STATISTICS; k++) out[k] = interval(value[k], drawn + k, room);
+  free(drawn);
 }
 
-static void measure_types(const eval_item *items, size_t n, eval_measures *out) {
-  tally t[EVAL_MAX_TYPES] = {{0}};
-  for (size_t i = 0; i < n; i++) {
-    size_t k = 0;
-    while (k < out->n_types && strcmp(out->types[k].type, items[i].type) != 0) k++;
-    if (k == EVAL_MAX_TYPES) continue;
-    if (k == out->n_types) out->types[out->n_types++].type = items[i].type;
-    count(&t[k], &items[i]);
-  }
-  for (size_t k = 0; k < out->n_types; k++) {
-    eval_part *p = &out->types[k];
-    p->n = t[k].n;
-    p->accuracy = share(t[k].right, t[k].n);
-    p->macro_f1 = macro_f1(&t[k]);
-    p->rule_adherence = share(t[k].rule, t[k].n);
-  }
+// --- parts of the result ---
+
+static int type_of(eval_measures *out, const char *type) {
+  size_t k = 0;
+  while (k < out->n_types && strcmp(out->types[k].type, type) != 0) k++;
+  if (k == EVAL_MAX_TYPES) return -1;
+  if (k == out->n_types) out->types[out->n_types++] = (eval_part){.type = type};
+  return (int)k;
 }
 
-// --- NDCG@10 ---
-
-static int by_query(const void *a, const void *b) {
-  const eval_item *x = *(const eval_item *const *)a, *y = *(const eval_item *const *)b;
-  int c = strcmp(x->query, y->query);
-  return c ? c : (x->score < y->score) - (x->score > y->score);
-}
-
-static int by_gold_down(const void *a, const void *b) { return *(const int *)b - *(const int *)a; }
-
-static double dcg(const int *gold, size_t n) {
-  double sum = 0;
-  for (size_t i = 0; i < n && i < 10; i++) sum += (exp2(gold[i] - 1) - 1) / log2((double)i + 2);
-  return sum;
-}
-
-// NaN when no query has two candidates of different tiers, or scores are undefined.
-static double ndcg10(const eval_item *items, size_t n) {
-  const eval_item **p = agrl_xcalloc(n + 1, sizeof *p);
-  int *gold = agrl_xcalloc(n + 1, sizeof *gold);
+static void choose_b(const eval_item *items, size_t n, const eval_item *dev, size_t n_dev, eval_threshold *out) {
+  const eval_item **p = agrl_xcalloc((dev ? n_dev : n) + 1, sizeof *p);
   bool defined = true;
-  for (size_t i = 0; i < n; i++) {
-    p[i] = &items[i];
-    defined &= !isnan(items[i].score);
+  for (size_t i = 0; i < (dev ? n_dev : n); i++) {
+    const eval_item *it = dev ? &dev[i] : &items[i];
+    if (!dev && !eval_is_dev(it->row->query)) continue;
+    defined &= !isnan(it->score);
+    p[out->dev_n++] = it;
   }
-  qsort(p, n, sizeof *p, by_query);
-  double sum = 0;
-  size_t queries = 0;
-  for (size_t i = 0, j; i < n && defined; i = j) {
-    for (j = i; j < n && !strcmp(p[j]->query, p[i]->query); j++) gold[j - i] = p[j]->gold;
-    if (j - i < 2) continue;
-    double got = dcg(gold, j - i);
-    qsort(gold, j - i, sizeof *gold, by_gold_down);
-    double ideal = dcg(gold, j - i);
-    if (ideal <= 0 || gold[0] == gold[j - i - 1]) continue;
-    sum += got / ideal;
-    queries++;
-  }
+  if (!defined) out->dev_n = 0;
+  out->b = eval_choose_b(p, out->dev_n, &out->dev_macro_f1);
   free(p);
-  free(gold);
-  return queries ? sum / (double)queries : NAN;
 }
 
-void eval_measure(const eval_item *items, size_t n, eval_measures *out) {
-  *out = (eval_measures){.n = n};
-  tally all = {0};
-  size_t format = 0, consistent = 0, tokens = 0;
-  for (size_t i = 0; i < n; i++) {
-    count(&all, &items[i]);
-    format += items[i].g_format;
-    consistent += items[i].consistent;
-    tokens += items[i].tokens;
-  }
-  memcpy(out->confusion, all.confusion, sizeof all.confusion);
+static void take_counts(const counts *t, eval_measures *out) {
+  memcpy(out->confusion, t->trace, sizeof t->trace);
   for (int c = 0; c < EVAL_TIERS; c++) {
     size_t of_gold = 0;
-    for (int p = 0; p <= EVAL_TIERS; p++) of_gold += all.confusion[c][p];
-    out->f1[c] = tier_f1(&all, c);
-    out->recall[c] = share(all.confusion[c][c], of_gold);
+    for (int p = 0; p <= EVAL_TIERS; p++) of_gold += t->trace[c][p];
+    out->recall[c] = share((double)t->trace[c][c], of_gold);
   }
-  out->format_rate = share(format, n);
-  out->inconsistent_rate = share(n - consistent, n);
-  out->mean_tokens = share(tokens, n);
-  out->ndcg10 = ndcg10(items, n);
-  bootstrap(items, n, &all, out);
-  measure_types(items, n, out);
+  for (int b = 0; b < EVAL_BINS; b++)
+    out->bins[b] = (eval_bin){t->bin_n[b], share(t->bin_confidence[b], t->bin_n[b]), share((double)t->bin_right[b], t->bin_n[b])};
+  out->threshold.n = t->rest;
+  for (int g = 0; g < EVAL_CLASSES; g++) {
+    out->threshold.f1[g] = eval_f1(&t->by_b[0][0], EVAL_CLASSES, g);
+    for (int p = 0; p < EVAL_CLASSES; p++) out->threshold.confusion[g][p] = t->by_b[g][p];
+  }
+}
+
+static void take_intervals(const eval_interval *s, eval_measures *out) {
+  out->accuracy = s[ACCURACY];
+  out->macro_f1 = s[MACRO_F1];
+  out->rule_adherence = s[RULE];
+  out->good_f1 = s[GOOD_F1];
+  memcpy(out->f1, s + F1, sizeof out->f1);
+  out->argmax_macro_f1 = s[ARGMAX_F1];
+  out->argmax_accuracy = s[ARGMAX_ACCURACY];
+  out->ece = s[ECE];
+  out->brier = s[BRIER];
+  out->log_loss = s[LOG_LOSS];
+  out->threshold.macro_f1 = s[BY_B_F1];
+  out->threshold.trace_macro_f1 = s[BY_TRACE_F1];
+  for (size_t k = 0; k < out->n_types; k++) out->types[k].macro_f1 = s[TYPES + k];
+  memcpy(out->pass, s + PASS, sizeof out->pass);
+}
+
+void eval_measure(const eval_item *items, size_t n, size_t samples, const eval_item *dev, size_t n_dev, eval_measures *out) {
+  *out = (eval_measures){.n = n, .samples = samples};
+  item_code *codes = agrl_xcalloc(n + 1, sizeof *codes);
+  counts all = {0};
+  size_t format = 0, consistent = 0, tokens = 0, right[EVAL_MAX_TYPES] = {0}, rule[EVAL_MAX_TYPES] = {0};
+  choose_b(items, n, dev, n_dev, &out->threshold);
+  for (size_t i = 0; i < n; i++) {
+    const eval_item *it = &items[i];
+    int type = type_of(out, it->row->type);
+    codes[i] = code_of(it, type, out->threshold.b, dev || !eval_is_dev(it->row->query));
+    add(&all, &codes[i]);
+    format += it->g_format;
+    consistent += it->consistent;
+    tokens += it->tokens;
+    if (type < 0) continue;
+    out->types[type].n++;
+    right[type] += codes[i].right;
+    rule[type] += codes[i].rule;
+  }
+  for (size_t k = 0; k < out->n_types; k++) {
+    out->types[k].accuracy = share((double)right[k], out->types[k].n);
+    out->types[k].rule_adherence = share((double)rule[k], out->types[k].n);
+  }
+  out->format_rate = share((double)format, n);
+  out->inconsistent_rate = share((double)(n - consistent), n);
+  out->mean_tokens = share((double)tokens, n);
+  out->ndcg10 = eval_ndcg10(items, n);
+  take_counts(&all, out);
+  eval_interval s[N_STATISTICS];
+  bootstrap(codes, n, &all, out->n_types, samples, s);
+  take_intervals(s, out);
+  free(codes);
 }

@@ -21,6 +21,7 @@ static const struct about {
     {"reward", "What the rule file's criteria and gates make of a trace."},
     {"replay", "The store, its leases, and adaptive guided replay."},
     {"learner", "The training process."},
+    {"eval", "Evaluation while training, by agrl-eval on finished checkpoints."},
     {"net", "Sockets: ipc or loopback; any other address is refused."},
     {"obs", "Metrics, health and logs."},
 };

@@ -21,6 +21,10 @@ expect 69 'no job is running' agrlctl status --run-dir "$work/nowhere"
 mkdir "$work/other" && cp "$work/data/eval.jsonl" "$work/other/eval.jsonl"
 expect 78 "results of $work/data/eval.jsonl and $work/other/eval.jsonl would have one name" \
   up --data "$work/data/train.jsonl" --eval "$work/data/eval.jsonl" --eval "$work/other/eval.jsonl"
+{ head -n 7 "$work/data/eval.jsonl"; sed -n '5,6s/"id":"train-/"id":"leak-/p' "$work/data/train.jsonl"; } >"$work/leak.jsonl"
+leak='2 of 9 rows have the query and the product of a row of the other file \(leak-000004 = train-000004, leak-000005 = train-000005\)'
+expect 78 "$leak; remove them from $work/leak.jsonl or from $work/data/train.jsonl" up --data "$work/data/train.jsonl" --eval "$work/leak.jsonl"
+expect 78 "$leak" up --data "$work/data/train.jsonl" --eval "$work/data/eval.jsonl" --set data.dev="$work/leak.jsonl"
 echo '{"id": "x", "query": "q"}' >"$work/none.jsonl"
 expect 65 'none.jsonl:1: .*expected' up --data "$work/none.jsonl" --eval "$work/data/eval.jsonl"
 expect 66 'absent.jsonl' up --data "$work/absent.jsonl" --eval "$work/data/eval.jsonl"
@@ -49,6 +53,10 @@ expect 0 'event=hello' agrlctl logs replay -n 1000 --run-dir "$run"
 expect 64 'labelled latest.* for .*/checkpoints/latest only; give .*/sft another' agrlctl eval --run-dir "$run" --checkpoint sft --label latest
 expect 64 'cannot name results' agrlctl eval --run-dir "$run" --label a/b
 expect 0 'macro' agrlctl eval --run-dir "$run" --checkpoint sft
+expect 78 'leak-000004 = train-000004' agrlctl eval --run-dir "$run" --checkpoint sft --data "$work/leak.jsonl" --label leak
+expect 78 '40 of 40 rows' agrlctl eval --run-dir "$run" --checkpoint sft --dev "$work/data/eval.jsonl" --label leak
+[ ! -e "$run/eval/leak/leak.json" ] || die "a refused evaluation left a result"
+expect 64 "samples: '65' is not a number of at most 64" agrlctl eval --run-dir "$run" --samples 65
 expect 0 'macro' agrlctl eval --run-dir "$run" --checkpoint sft --label a-latest
 expect 0 'before \(SFT\)' agrlctl report --run-dir "$run"
 jq -e '.splits.eval | .before.n == 40 and .after == null' "$run/report.json" >/dev/null || die "the report took another label's results for latest"
@@ -63,6 +71,15 @@ expect 0 '4 of 4 rows skipped.*undefined' evaluate "$work/good" --max-new 170
 expect 0 'no row was measured' evaluate "$work/good" --max-new 170
 evaluate "$work/good" --max-new 170 -o json 2>/dev/null | jq -e '.n == 0 and .skipped == 4 and .accuracy == null and .macro_f1 == null' >/dev/null ||
   die "measures of no row are not null"
+# Items stand in for the result: what the JSON says follows from them.
+evaluate "$work/good" --samples 3 --items "$work/items.jsonl" --out "$work/one.json" >/dev/null || die "evaluation with samples"
+jq -e --slurpfile items "$work/items.jsonl" '. as $m | ($items | length) == 4 and .n == 4
+  and (([$items[] | select(.gold == .predicted)] | length) == .accuracy * 4)
+  and (([$items[].right] | add) / 12 - .pass_at_k[0].value | fabs) < 1e-9 and (.pass_at_k | length) == 3
+  and ([$items[] | .p | add] | all(. > 0.999999 and . < 1.000001))
+  and ([$items[] | .text | length > 0] | all)' "$work/one.json" >/dev/null || { cat "$work/one.json" "$work/items.jsonl"; die "items and result differ"; }
+evaluate "$work/good" --samples 3 --items "$work/again.jsonl" >/dev/null || die "evaluation again"
+cmp "$work/items.jsonl" "$work/again.jsonl" || die "the same seed gives other samples"
 cp -r "$work/good" "$work/newer"
 jq '.format += 1' "$work/good/agrl_manifest.json" >"$work/newer/agrl_manifest.json"
 expect 76 'newer/agrl_manifest.json: format 2, this program reads 1' evaluate "$work/newer"

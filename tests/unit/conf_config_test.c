@@ -130,6 +130,9 @@ static void keys_must_agree(void **state) {
   accepted("grpo: {versions: 0}\nactor: {temperature: 0.7, top_p: 0.9, top_k: 40}\n");
   refused("replay: {samples_per_insert: 2}\n", AGRL_ECONFIG, "replay.samples_per_insert: \"2\": out of range, 0.01 to 1");
   refused("actor: {max_unacked: 3}\n", AGRL_ECONFIG, "actor.max_unacked");
+  refused("eval: {interval: 30}\n", AGRL_ECONFIG, "eval.interval: 30 is no multiple of learner.checkpoint_every 20; the nearest is 40");
+  refused("eval: {interval: 3}\n", AGRL_ECONFIG, "eval.interval: 3 is no multiple of learner.checkpoint_every 20; the nearest is 20");
+  accepted("eval: {interval: 60}\n");
   refused("run: {name: a/b}\n", AGRL_ECONFIG, "run.name: \"a/b\"");
   refused("run: {name: ''}\n", AGRL_ECONFIG, "run.name");
   refused("run: {dir: ''}\n", AGRL_ECONFIG, "run.dir");

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the measures are made of: F1 from counts, classes by one threshold and its choice, pass@k, NDCG@10.
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/hash.h"
+#include "common/base/mem.h"
+#include "deploy/eval/eval.h"
+
+double eval_f1(const size_t *counts, int k, int class) {
+  size_t tp = counts[class * (k + 1) + class], fp = 0, fn = 0;
+  for (int g = 0; g < k; g++)
+    if (g != class) fp += counts[g * (k + 1) + class];
+  for (int p = 0; p <= k; p++)
+    if (p != class) fn += counts[class * (k + 1) + p];
+  return tp + fn ? 2.0 * (double)tp / (double)(2 * tp + fp + fn) : NAN;  // a class that does not occur has no F1
+}
+
+double eval_macro_f1(const size_t *counts, int k) {
+  double sum = 0;
+  int occur = 0;
+  for (int c = 0; c < k; c++) {
+    double f = eval_f1(counts, k, c);
+    if (isnan(f)) continue;
+    sum += f;
+    occur++;
+  }
+  return occur ? sum / occur : NAN;
+}
+
+double eval_pass_at(size_t samples, size_t right, size_t k) {
+  double none = 1;  // the chance that k traces drawn without replacement are all wrong
+  for (size_t i = 0; i < k; i++) {
+    if (samples - right <= i) return 1;
+    none *= (double)(samples - right - i) / (double)(samples - i);
+  }
+  return 1 - none;
+}
+
+// --- one threshold ---
+
+bool eval_is_dev(const char *query) { return agrl_hash64(query, strlen(query)) % 5 == 0; }
+
+int eval_class_of(int tier) { return tier < 1 || tier > EVAL_TIERS ? -1 : tier == 1 ? EVAL_BAD : tier == 2 ? EVAL_MID : EVAL_GOOD; }
+
+static double good_mass(const double p[EVAL_TIERS]) { return p[3] + p[2]; }
+
+int eval_class_by(const double p[EVAL_TIERS], double b) {
+  double good = good_mass(p);
+  return good >= b ? EVAL_GOOD : good + p[1] >= b ? EVAL_MID : EVAL_BAD;
+}
+
+typedef struct event {  // as b falls to this value the item moves up by one class
+  double at;
+  int gold, from;
+} event;
+
+static int descending(const void *a, const void *b) {
+  const event *x = a, *y = b;
+  return x->at != y->at ? (x->at < y->at) - (x->at > y->at) : x->from - y->from;
+}
+
+double eval_choose_b(const eval_item *const *items, size_t n, double *macro_f1) {
+  *macro_f1 = NAN;
+  if (n == 0) return NAN;
+  event *events = agrl_xcalloc(2 * n, sizeof *events);
+  size_t counts[EVAL_CLASSES][EVAL_CLASSES + 1] = {{0}};  // at b above every mass all are Bad
+  for (size_t i = 0; i < n; i++) {
+    int gold = eval_class_of(items[i]->gold);
+    double good = good_mass(items[i]->p);
+    events[2 * i] = (event){good + items[i]->p[1], gold, EVAL_BAD};
+    events[2 * i + 1] = (event){good, gold, EVAL_MID};
+    counts[gold][EVAL_BAD]++;
+  }
+  qsort(events, 2 * n, sizeof *events, descending);
+  double best = eval_macro_f1(&counts[0][0], EVAL_CLASSES), b = nextafter(events[0].at, INFINITY);
+  for (size_t i = 0, j; i < 2 * n; i = j) {
+    for (j = i; j < 2 * n && events[j].at == events[i].at; j++) {
+      counts[events[j].gold][events[j].from]--;
+      counts[events[j].gold][events[j].from + 1]++;
+    }
+    double f = eval_macro_f1(&counts[0][0], EVAL_CLASSES), below = j < 2 * n ? events[j].at : 0;
+    if (f <= best) continue;
+    best = f;
+    b = below + (events[i].at - below) / 2;  // anything in (below, at] does the same
+    if (b <= below) b = events[i].at;        // neighbours: rounded down
+  }
+  free(events);
+  *macro_f1 = best;
+  return b;
+}
+
+// --- NDCG@10 ---
+
+static int by_query(const void *a, const void *b) {
+  const eval_item *x = *(const eval_item *const *)a, *y = *(const eval_item *const *)b;
+  int c = strcmp(x->row->query, y->row->query);
+  return c ? c : (x->score < y->score) - (x->score > y->score);
+}
+
+static int by_gold_down(const void *a, const void *b) { return *(const int *)b - *(const int *)a; }
+
+static double dcg(const int *gold, size_t n) {
+  double sum = 0;
+  for (size_t i = 0; i < n && i < 10; i++) sum += (exp2(gold[i] - 1) - 1) / log2((double)i + 2);
+  return sum;
+}
+
+// NaN when no query has two candidates of different tiers, or scores are undefined.
+double eval_ndcg10(const eval_item *items, size_t n) {
+  const eval_item **p = agrl_xcalloc(n + 1, sizeof *p);
+  int *gold = agrl_xcalloc(n + 1, sizeof *gold);
+  bool defined = true;
+  for (size_t i = 0; i < n; i++) {
+    p[i] = &items[i];
+    defined &= !isnan(items[i].score);
+  }
+  qsort(p, n, sizeof *p, by_query);
+  double sum = 0;
+  size_t queries = 0;
+  for (size_t i = 0, j; i < n && defined; i = j) {
+    for (j = i; j < n && !strcmp(p[j]->row->query, p[i]->row->query); j++) gold[j - i] = p[j]->gold;
+    if (j - i < 2) continue;
+    double got = dcg(gold, j - i);
+    qsort(gold, j - i, sizeof *gold, by_gold_down);
+    double ideal = dcg(gold, j - i);
+    if (ideal <= 0 || gold[0] == gold[j - i - 1]) continue;
+    sum += got / ideal;
+    queries++;
+  }
+  free(p);
+  free(gold);
+  return queries ? sum / (double)queries : NAN;
+}
