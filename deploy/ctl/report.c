@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// agrlctl report: collects results, writes RUN/report.txt, report.json and report.svg.
+// agrlctl report: collects results, writes RUN/report.txt, report.json, report.svg and report.html.
 #include "deploy/ctl/report.h"
 
 #include <getopt.h>
@@ -14,9 +14,9 @@
 
 static const char usage[] =
     "usage: agrlctl report [--run-dir DIR | --config FILE] [--evaluate] [-q]\n"
-    "Table of the evaluations before and after RL and of the training run; writes report.txt, report.json and\n"
-    "report.svg into the run directory. --evaluate: scores the checkpoints before and\n"
-    "after RL first. -q: writes only.\n";
+    "Table of the evaluations before and after RL and of the training run; writes report.txt, report.json, report.svg\n"
+    "and report.html (one self-contained page with plots) into the run directory. --evaluate: scores the checkpoints\n"
+    "before and after RL, and the best one if it is another, first. -q: writes only.\n";
 
 static report_split *split_of(report *r, const char *name) {
   for (size_t i = 0; i < r->n_splits; i++)
@@ -26,8 +26,13 @@ static report_split *split_of(report *r, const char *name) {
   return &r->splits[r->n_splits++];
 }
 
-static agrl_rc add_results(report *r, const char *label, bool before, agrl_error *err) {
-  char *pattern = agrl_xasprintf("eval/%s/*.json", label);
+enum { BEFORE, BEST, AFTER, N_LABELS };
+static const char *const labels[N_LABELS] = {"sft", "best", "latest"};  // folders of results, and checkpoints
+
+static const agrl_json **slot_of(report_split *s, int label) { return label == BEFORE ? &s->before : label == BEST ? &s->best : &s->after; }
+
+static agrl_rc add_results(report *r, int label, agrl_error *err) {
+  char *pattern = agrl_xasprintf("eval/%s/*.json", labels[label]);
   glob_t found;
   agrl_rc rc = AGRL_OK;
   ctl_glob(r->config->run.dir, pattern, &found);
@@ -38,14 +43,48 @@ static agrl_rc add_results(report *r, const char *label, bool before, agrl_error
     rc = agrl_json_load(found.gl_pathv[i], &doc, err);
     if (rc) break;
     report_split *s = agrl_json_str(agrl_json_get(doc, "split"), &name, NULL) ? split_of(r, name) : NULL;
-    if (!s || (before ? s->before : s->after)) {
+    if (!s || *slot_of(s, label)) {
       agrl_json_free(doc);
       continue;
     }
     r->docs[r->n_docs++] = doc;
-    *(before ? &s->before : &s->after) = doc;
+    *slot_of(s, label) = doc;
   }
   globfree(&found);
+  return rc;
+}
+
+// --- versions evaluated while training ---
+
+static void add_point(report_curve *c, const agrl_json *result, double version) {
+  double ci[2] = {NAN, NAN};
+  report_interval(result, "macro_f1", ci);
+  c->points = agrl_xreallocarray(c->points, c->n + 1, sizeof *c->points);
+  c->points[c->n++] = (report_point){version, report_number(result, "macro_f1"), ci[0], ci[1]};
+}
+
+static int by_version(const void *a, const void *b) {
+  double x = ((const report_point *)a)->version, y = ((const report_point *)b)->version;
+  return (x > y) - (x < y);
+}
+
+static agrl_rc add_curves(report *r, agrl_error *err) {
+  agrl_rc rc = AGRL_OK;
+  glob_t found;
+  ctl_glob(r->config->run.dir, "eval/v*-*/*.json", &found);
+  for (size_t i = 0; i < found.gl_pathc && !rc; i++) {
+    agrl_json *doc = NULL;
+    const char *name = NULL;
+    rc = agrl_json_load(found.gl_pathv[i], &doc, err);
+    for (size_t k = 0; !rc && agrl_json_str(agrl_json_get(doc, "split"), &name, NULL) && k < r->n_splits; k++)
+      if (!strcmp(r->splits[k].name, name)) add_point(&r->curves[k], doc, report_number(doc, "version"));
+    agrl_json_free(doc);
+  }
+  globfree(&found);
+  for (size_t k = 0; k < r->n_splits; k++) {
+    if (r->curves[k].n && r->splits[k].before) add_point(&r->curves[k], r->splits[k].before, 0);
+    if (r->curves[k].n) qsort(r->curves[k].points, r->curves[k].n, sizeof *r->curves[k].points, by_version);
+  }
   return rc;
 }
 
@@ -58,15 +97,15 @@ agrl_rc report_load(report *r, const agrl_config *config, agrl_error *err) {
   char *path = agrl_path_join(config->run.dir, "metrics.jsonl");
   agrl_rc rc = ctl_series_read(&r->series, path, err);
   free(path);
-  if (!rc) rc = add_results(r, "sft", true, err);
-  if (!rc) rc = add_results(r, "latest", false, err);
+  for (int label = 0; label < N_LABELS && !rc; label++) rc = add_results(r, label, err);
   qsort(r->splits, r->n_splits, sizeof *r->splits, by_name);
-  return rc;
+  return rc ? rc : add_curves(r, err);
 }
 
 void report_release(report *r) {
   ctl_series_release(&r->series);
   for (size_t i = 0; i < r->n_docs; i++) agrl_json_free(r->docs[i]);
+  for (size_t i = 0; i < r->n_splits; i++) free(r->curves[i].points);
 }
 
 double report_number(const agrl_json *result, const char *key) {
@@ -82,8 +121,10 @@ bool report_interval(const agrl_json *result, const char *key, double ci[2]) {
   return agrl_json_f64(agrl_json_at(a, 0), &ci[0]) && agrl_json_f64(agrl_json_at(a, 1), &ci[1]);
 }
 
-double report_f1(const agrl_json *result, int tier) {
+double report_f1(const agrl_json *result, int tier, double ci[2]) {
   char key[2] = {(char)('0' + tier), 0};
+  const agrl_json *a = agrl_json_get(agrl_json_get(result, "f1_ci"), key);
+  if (ci && !(agrl_json_f64(agrl_json_at(a, 0), &ci[0]) && agrl_json_f64(agrl_json_at(a, 1), &ci[1]))) ci[0] = ci[1] = NAN;
   return report_number(agrl_json_get(result, "f1"), key);
 }
 
@@ -111,7 +152,7 @@ static agrl_rc write_file(const agrl_config *c, const char *name, const agrl_buf
 int ctl_report_run(const agrl_config *c, bool quiet) {
   report r;
   agrl_error err = {0};
-  agrl_buf text = {0}, json = {0}, svg = {0};
+  agrl_buf text = {0}, json = {0}, svg = {0}, html = {0};
   agrl_rc rc = report_load(&r, c, &err);
   if (!rc && !r.series.n && !r.n_splits)
     rc = agrl_fail(&err, AGRL_ENOENT, "%s has neither metrics nor evaluations yet", c->run.dir);
@@ -119,25 +160,41 @@ int ctl_report_run(const agrl_config *c, bool quiet) {
     report_text(&r, &text);
     report_json(&r, &json);
     report_svg(&r, &svg);
+    report_html(&r, &html);
     rc = write_file(c, "report.txt", &text, &err);
     if (!rc) rc = write_file(c, "report.json", &json, &err);
     if (!rc) rc = write_file(c, "report.svg", &svg, &err);
+    if (!rc) rc = write_file(c, "report.html", &html, &err);
   }
   if (!rc && !quiet) fputs(text.data, stdout);
   agrl_buf_release(&text);
   agrl_buf_release(&json);
   agrl_buf_release(&svg);
+  agrl_buf_release(&html);
   report_release(&r);
   return rc ? ctl_fail(&err) : 0;
 }
 
-static int evaluate_both(const agrl_config *c) {
-  static const char *const labels[] = {"sft", "latest"};
+// Do two names under checkpoints lead to one directory?
+static bool same_checkpoint(const agrl_config *c, const char *a, const char *b) {
+  char *pa = agrl_xasprintf("%s/checkpoints/%s", c->run.dir, a), *pb = agrl_xasprintf("%s/checkpoints/%s", c->run.dir, b);
+  char *ra = realpath(pa, NULL), *rb = realpath(pb, NULL);
+  bool same = ra && rb && !strcmp(ra, rb);
+  free(pa);
+  free(pb);
+  free(ra);
+  free(rb);
+  return same;
+}
+
+static int evaluate_all(const agrl_config *c) {
   int code = 0;
-  for (size_t i = 0; i < 2 && !code && *c->data.eval; i++) {
-    char *dir = agrl_xasprintf("%s/checkpoints/%s", c->run.dir, labels[i]);
-    if (agrl_file_exists(dir)) code = ctl_eval_run(c, dir, labels[i], NULL);
+  for (int i = 0; i < N_LABELS && !code && *c->data.eval; i++) {
+    char *dir = agrl_xasprintf("%s/checkpoints/%s", c->run.dir, labels[i]), *old = agrl_xasprintf("%s/eval/%s", c->run.dir, labels[i]);
+    if (i == BEST && same_checkpoint(c, "best", "latest")) agrl_file_remove_tree(old, NULL);  // of another best
+    else if (agrl_file_exists(dir)) code = ctl_eval_run(c, dir, labels[i], NULL);
     free(dir);
+    free(old);
   }
   return code;
 }
@@ -160,7 +217,7 @@ static int run(int argc, char **argv) {
   agrl_error err = {0};
   ctl_job job;
   if (ctl_job_open(&job, config, run_dir, &err)) return ctl_fail(&err);
-  int code = evaluate ? evaluate_both(&job.config) : 0, written = ctl_report_run(&job.config, quiet);
+  int code = evaluate ? evaluate_all(&job.config) : 0, written = ctl_report_run(&job.config, quiet);
   if (!code) code = written;
   ctl_job_release(&job);
   return code;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a run is reported by: evaluations before and after RL, and the training series.
+// What a run is reported by: evaluations before RL, after it, of the best version and of versions on the way, and the
+// training series.
 #ifndef AGRL_CTL_REPORT_H
 #define AGRL_CTL_REPORT_H
 
@@ -7,11 +8,21 @@
 #include "common/conf/config.h"
 #include "deploy/ctl/series.h"
 
-typedef struct report_split {
-  const char *name;         // "eval"
-  const agrl_json *before;  // results of agrl-eval: the SFT checkpoint; NULL when not there
-  const agrl_json *after;   // the latest checkpoint
+typedef struct report_split {  // results of agrl-eval; NULL when not there
+  const char *name;            // "eval"
+  const agrl_json *before;     // the SFT checkpoint
+  const agrl_json *best;       // the best version evaluated while training
+  const agrl_json *after;      // the latest checkpoint
 } report_split;
+
+typedef struct report_point {  // a version evaluated while training
+  double version, value, low, high;  // macro F1
+} report_point;
+
+typedef struct report_curve {  // of one split, by version; the SFT checkpoint, where evaluated, is version 0
+  report_point *points;
+  size_t n;
+} report_curve;
 
 enum { REPORT_MAX_SPLITS = 8 };
 typedef struct report {
@@ -19,19 +30,21 @@ typedef struct report {
   ctl_series series;
   size_t n_splits, n_docs;
   report_split splits[REPORT_MAX_SPLITS];
-  agrl_json *docs[2 * REPORT_MAX_SPLITS];  // owners
+  report_curve curves[REPORT_MAX_SPLITS];
+  agrl_json *docs[3 * REPORT_MAX_SPLITS];  // owners
 } report;
 
 agrl_rc report_load(report *r, const agrl_config *config, agrl_error *err);
 void report_release(report *r);
 double report_number(const agrl_json *result, const char *key);             // NaN when absent
 bool report_interval(const agrl_json *result, const char *key, double ci[2]);  // key "macro_f1": its 95 % interval
-double report_f1(const agrl_json *result, int tier);
+double report_f1(const agrl_json *result, int tier, double ci[2]);  // ci: its interval, NaN when absent; may be NULL
 // Mean of a field over the first (from < 0.5) or last tenth of the RL versions.
 double report_tenth(const report *r, size_t field_offset, bool last);
 
 void report_text(const report *r, agrl_buf *out);
 void report_json(const report *r, agrl_buf *out);
 void report_svg(const report *r, agrl_buf *out);
+void report_html(const report *r, agrl_buf *out);  // all of it on one self-contained page
 
 #endif

@@ -50,22 +50,6 @@ static svg_panel panel(int column, int line, const columns *c) {
   return p;
 }
 
-static void one_bar(agrl_buf *out, const svg_panel *p, double x, double w, double v, const double *ci,
-                    const char *color, bool strong) {
-  if (!isfinite(v)) return;
-  double top = svg_py(p, v), mark = top;
-  svg_rect(out, x, top, w, p->y + p->h - top, 2.5, color);
-  if (p->y + p->h - top > 6) svg_rect(out, x, p->y + p->h - 3, w, 3, 0, color);  // square feet on the axis
-  if (ci) {
-    double mid = x + w / 2, a = svg_py(p, ci[0]), b = svg_py(p, ci[1]);
-    svg_line(out, mid, a, mid, b, SVG_INK, 1.1, NULL);
-    svg_line(out, mid - 3.5, a, mid + 3.5, a, SVG_INK, 1.1, NULL);
-    svg_line(out, mid - 3.5, b, mid + 3.5, b, SVG_INK, 1.1, NULL);
-    mark = b;
-  }
-  svg_text(out, x + w / 2, mark - 5, 10, "middle", strong ? SVG_INK : SVG_MUTED, strong, "%.2f", v);
-}
-
 static void bars(const report *r, agrl_buf *out) {
   static const char *const names[] = {"accuracy", "macro F1", "rules held", "F1: 4", "F1: 3", "F1: 2", "F1: 1"};
   static const char *const keys[] = {"accuracy", "macro_f1", "rule_adherence"};
@@ -81,9 +65,9 @@ static void bars(const report *r, agrl_buf *out) {
     svg_text(out, p.x + slot * (i + 0.5), p.y + p.h + 18, 11, "middle", SVG_INK, false, "%s", names[i]);
     for (int k = 0; k < 2 && s; k++) {
       const agrl_json *result = k ? s->after : s->before;
-      double v = i < 3 ? report_number(result, keys[i]) : report_f1(result, 7 - i);
-      one_bar(out, &p, left + k * (w + 3), w, v, i < 3 && report_interval(result, keys[i], ci) ? ci : NULL, colors[k],
-              k == 1);
+      double v = i < 3 ? report_number(result, keys[i]) : report_f1(result, 7 - i, NULL);
+      bool known = i < 3 ? report_interval(result, keys[i], ci) : isfinite(report_f1(result, 7 - i, ci)) && isfinite(ci[0]);
+      svg_bar(out, &p, left + k * (w + 3), w, v, known ? ci : NULL, colors[k], k == 1);
     }
   }
   svg_line(out, p.x + slot * 3, p.y, p.x + slot * 3, p.y + p.h, "#cbd5e0", 1, "3 4");

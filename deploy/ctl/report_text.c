@@ -18,44 +18,98 @@ static void cell(agrl_buf *out, const agrl_json *result, const char *key, double
   agrl_buf_addf(out, "  %-22s", text);
 }
 
-static void row(agrl_buf *out, const char *name, const report_split *s, const char *key, double before, double after) {
+static void f1_cell(agrl_buf *out, const agrl_json *result, int tier) {
+  double ci[2], v = report_f1(result, tier, ci);
+  char text[48] = "-";
+  if (isfinite(v) && isfinite(ci[0])) snprintf(text, sizeof text, "%.3f [%.3f, %.3f]", v, ci[0], ci[1]);
+  else if (isfinite(v)) snprintf(text, sizeof text, "%.3f", v);
+  agrl_buf_addf(out, "  %-22s", text);
+}
+
+// The same key of objects inside the three results (the results themselves for path NULL): before, best where there is one, after.
+static void key_row(agrl_buf *out, const char *name, const report_split *s, const char *path, const char *key) {
+  const agrl_json *b = path ? agrl_json_get(s->before, path) : s->before, *m = path ? agrl_json_get(s->best, path) : s->best;
+  const agrl_json *a = path ? agrl_json_get(s->after, path) : s->after;
+  double before = report_number(b, key), after = report_number(a, key);
   if (!isfinite(before) && !isfinite(after)) return;
   agrl_buf_addf(out, "  %-21s", name);
-  cell(out, s->before, key, before);
-  cell(out, s->after, key, after);
+  cell(out, b, key, before);
+  if (s->best) cell(out, m, key, report_number(m, key));
+  cell(out, a, key, after);
   if (isfinite(before) && isfinite(after)) agrl_buf_addf(out, "  %+.3f", after - before);
   agrl_buf_addc(out, '\n');
 }
 
-static void key_row(agrl_buf *out, const char *name, const report_split *s, const char *key) {
-  row(out, name, s, key, report_number(s->before, key), report_number(s->after, key));
+static void tier_row(agrl_buf *out, const report_split *s, int tier) {
+  double before = report_f1(s->before, tier, NULL), after = report_f1(s->after, tier, NULL);
+  if (!isfinite(before) && !isfinite(after)) return;
+  char name[24];
+  snprintf(name, sizeof name, "  F1 of tier %d", tier);
+  agrl_buf_addf(out, "  %-21s", name);
+  f1_cell(out, s->before, tier);
+  if (s->best) f1_cell(out, s->best, tier);
+  f1_cell(out, s->after, tier);
+  if (isfinite(before) && isfinite(after)) agrl_buf_addf(out, "  %+.3f", after - before);
+  agrl_buf_addc(out, '\n');
 }
 
-static void split_text(const report *r, const report_split *s, agrl_buf *out) {
-  char after[40], name[40];
-  const agrl_json *any = s->after ? s->after : s->before;
+static void head(const report_split *s, agrl_buf *out) {
+  char after[40], best[40] = "";
   double version = report_number(s->after, "version");
   snprintf(after, sizeof after, isfinite(version) ? "after RL, version %.0f" : "after RL", version);
-  agrl_buf_addf(out, "\n%s, %.0f rows (95 %% bootstrap intervals)\n  %-21s  %-22s  %-22s  change\n", s->name,
-                report_number(any, "n"), "", "before (SFT)", after);
-  key_row(out, "accuracy", s, "accuracy");
-  key_row(out, "macro F1", s, "macro_f1");
-  for (int tier = 4; tier >= 1; tier--) {
-    snprintf(name, sizeof name, "  F1 of tier %d", tier);
-    row(out, name, s, NULL, report_f1(s->before, tier), report_f1(s->after, tier));
+  if (s->best) snprintf(best, sizeof best, "best, version %.0f", report_number(s->best, "version"));
+  agrl_buf_addf(out, "\n%s, %.0f rows (95 %% bootstrap intervals)\n  %-21s  %-22s", s->name,
+                report_number(s->after ? s->after : s->before ? s->before : s->best, "n"), "", "before (SFT)");
+  if (s->best) agrl_buf_addf(out, "  %-22s", best);
+  agrl_buf_addf(out, "  %-22s  change\n", after);
+}
+
+static void confusion_text(const agrl_json *result, const char *title, agrl_buf *out) {
+  const agrl_json *c = agrl_json_get(result, "confusion"), *u = agrl_json_get(result, "unreadable");
+  if (!c) return;
+  agrl_buf_addf(out, "  %-27s %7s %7s %7s %7s %11s\n", title, "4", "3", "2", "1", "unreadable");
+  for (int g = 3; g >= 0; g--) {
+    int64_t n = 0;
+    agrl_buf_addf(out, "    gold tier %-15d", g + 1);
+    for (int p = 3; p >= 0; p--) agrl_buf_addf(out, " %7" PRId64, agrl_json_i64(agrl_json_at(agrl_json_at(c, (size_t)g), (size_t)p), &n) ? n : 0);
+    agrl_buf_addf(out, " %11" PRId64 "\n", agrl_json_i64(agrl_json_at(u, (size_t)g), &n) ? n : 0);
   }
-  key_row(out, "Good F1 (4+3)", s, "good_f1");
-  key_row(out, "rule adherence", s, "rule_adherence");
-  key_row(out, "well-formed traces", s, "format_rate");
-  key_row(out, "label-chain conflicts", s, "inconsistent_rate");
-  key_row(out, "NDCG@10", s, "ndcg10");
+}
+
+static void split_text(const report_split *s, agrl_buf *out) {
+  char name[40];
+  const agrl_json *any = s->after ? s->after : s->before ? s->before : s->best;
+  head(s, out);
+  key_row(out, "accuracy", s, NULL, "accuracy");
+  key_row(out, "macro F1", s, NULL, "macro_f1");
+  for (int tier = 4; tier >= 1; tier--) tier_row(out, s, tier);
+  key_row(out, "Good F1 (4+3)", s, NULL, "good_f1");
+  key_row(out, "rule adherence", s, NULL, "rule_adherence");
+  key_row(out, "well-formed traces", s, NULL, "format_rate");
+  key_row(out, "label-chain conflicts", s, NULL, "inconsistent_rate");
+  key_row(out, "NDCG@10", s, NULL, "ndcg10");
+  key_row(out, "macro F1, likeliest", s, "argmax", "macro_f1");
+  key_row(out, "calibration error", s, "calibration", "ece");
+  key_row(out, "Brier score", s, "calibration", "brier");
+  key_row(out, "3 classes by b, F1", s, "threshold", "macro_f1");
+  key_row(out, "3 classes, traces", s, "threshold", "trace_macro_f1");
   const agrl_json *types = agrl_json_get(any, "by_type");
   for (void *it = agrl_json_first(types); it; it = agrl_json_next(types, it)) {
-    const agrl_json *b = agrl_json_get(agrl_json_get(s->before, "by_type"), agrl_json_key(it));
-    const agrl_json *a = agrl_json_get(agrl_json_get(s->after, "by_type"), agrl_json_key(it));
+    report_split part = {s->name, agrl_json_get(agrl_json_get(s->before, "by_type"), agrl_json_key(it)),
+                         agrl_json_get(agrl_json_get(s->best, "by_type"), agrl_json_key(it)),
+                         agrl_json_get(agrl_json_get(s->after, "by_type"), agrl_json_key(it))};
     snprintf(name, sizeof name, "F1, %.16s", agrl_json_key(it));
-    row(out, name, s, NULL, report_number(b, "macro_f1"), report_number(a, "macro_f1"));
+    key_row(out, name, &part, NULL, "macro_f1");
   }
+  confusion_text(s->before, "before: stated tier", out);
+  confusion_text(s->after, "after: stated tier", out);
+}
+
+static void curve_text(const report_split *s, const report_curve *c, agrl_buf *out) {
+  if (!c->n) return;
+  agrl_buf_addf(out, "\nwhile training, %s: macro F1 by version\n", s->name);
+  for (size_t i = 0; i < c->n; i++)
+    agrl_buf_addf(out, "  %6.0f  %.3f [%.3f, %.3f]\n", c->points[i].version, c->points[i].value, c->points[i].low, c->points[i].high);
 }
 
 #define TENTH(field, last) report_tenth(r, offsetof(ctl_point, field), last)
@@ -100,11 +154,12 @@ static void training_text(const report *r, agrl_buf *out) {
 void report_text(const report *r, agrl_buf *out) {
   const char *dir = r->config->run.dir;
   agrl_buf_addf(out, "agrl report: %s, run %s, seed %" PRId64 "\n", dir, r->config->run.name, r->config->run.seed);
-  for (size_t i = 0; i < r->n_splits; i++) split_text(r, &r->splits[i], out);
+  for (size_t i = 0; i < r->n_splits; i++) split_text(&r->splits[i], out);
+  for (size_t i = 0; i < r->n_splits; i++) curve_text(&r->splits[i], &r->curves[i], out);
   training_text(r, out);
   agrl_buf_addf(out,
                 "\nfiles\n  checkpoint   %s/checkpoints/latest\n  before RL    %s/checkpoints/sft\n"
-                "  traces       %s/replay (agrlctl replay ls --run-dir %s)\n  metrics      %s/metrics.jsonl\n  plot         %s/report.svg\n",
+                "  traces       %s/replay (agrlctl replay ls --run-dir %s)\n  metrics      %s/metrics.jsonl\n  plots        %s/report.html, report.svg\n",
                 dir, dir, dir, dir, dir, dir);
 }
 
@@ -136,6 +191,23 @@ static void copy_json(agrl_jw *w, const agrl_json *j) {
   }
 }
 
+static void put_curve(agrl_jw *w, const report_curve *c) {
+  agrl_jw_key(w, "curve");
+  agrl_jw_arr(w);
+  for (size_t i = 0; i < c->n; i++) {
+    agrl_jw_obj(w);
+    agrl_jw_kf64(w, "version", c->points[i].version);
+    agrl_jw_kf64(w, "macro_f1", c->points[i].value);
+    agrl_jw_key(w, "macro_f1_ci");
+    agrl_jw_arr(w);
+    agrl_jw_f64(w, c->points[i].low);
+    agrl_jw_f64(w, c->points[i].high);
+    agrl_jw_end_arr(w);
+    agrl_jw_end_obj(w);
+  }
+  agrl_jw_end_arr(w);
+}
+
 void report_json(const report *r, agrl_buf *out) {
   agrl_jw w;
   agrl_jw_init(&w, out);
@@ -150,6 +222,8 @@ void report_json(const report *r, agrl_buf *out) {
     agrl_jw_obj(&w);
     agrl_jw_key(&w, "before");
     copy_json(&w, s->before);
+    agrl_jw_key(&w, "best");
+    copy_json(&w, s->best);
     agrl_jw_key(&w, "after");
     copy_json(&w, s->after);
     agrl_jw_key(&w, "change");
@@ -158,6 +232,7 @@ void report_json(const report *r, agrl_buf *out) {
     for (size_t k = 0; k < 5; k++)
       agrl_jw_kf64(&w, keys[k], report_number(s->after, keys[k]) - report_number(s->before, keys[k]));
     agrl_jw_end_obj(&w);
+    put_curve(&w, &r->curves[i]);
     agrl_jw_end_obj(&w);
   }
   agrl_jw_end_obj(&w);

@@ -88,10 +88,11 @@ void svg_axes(agrl_buf *out, svg_panel *p, const char *title, const char *x_labe
                   "fill=\"%s\">%s</text>\n", p->x - 38,
                   p->y + p->h / 2, SVG_MUTED, y_label);
   if (!x_label) return;
-  double x_step = fmax(svg_step(p->x_max - p->x_min, 7), 1);
+  double x_range = p->x_max - p->x_min, x_step = svg_step(x_range, 7);
+  if (x_range > 1) x_step = fmax(x_step, 1);
   for (double v = ceil(p->x_min / x_step) * x_step; v <= p->x_max + x_step * 1e-6; v += x_step) {
     svg_line(out, svg_px(p, v), p->y + p->h, svg_px(p, v), p->y + p->h + 4, SVG_MUTED, 1.2, NULL);
-    svg_text(out, svg_px(p, v), p->y + p->h + 18, 11, "middle", SVG_MUTED, false, "%.0f", v);
+    svg_text(out, svg_px(p, v), p->y + p->h + 18, 11, "middle", SVG_MUTED, false, "%.*f", x_step < 1 ? 1 : 0, v);
   }
   svg_text(out, p->x + p->w / 2, p->y + p->h + 36, 11, "middle", SVG_MUTED, false, "%s", x_label);
 }
@@ -129,6 +130,35 @@ void svg_series(agrl_buf *out, const svg_panel *p, const double *x, const double
   polyline(out, p, x, y, n, color, 1, 0.28);
   polyline(out, p, x, smooth, n, color, 2.4, 1);
   free(smooth);
+}
+
+static void whisker(agrl_buf *out, const svg_panel *p, double x, double low, double high, const char *color) {
+  double a = svg_py(p, low), b = svg_py(p, high);
+  svg_line(out, x, a, x, b, color, 1.1, NULL);
+  svg_line(out, x - 3.5, a, x + 3.5, a, color, 1.1, NULL);
+  svg_line(out, x - 3.5, b, x + 3.5, b, color, 1.1, NULL);
+}
+
+void svg_bar(agrl_buf *out, const svg_panel *p, double x, double w, double v, const double *ci, const char *color, bool strong) {
+  if (!isfinite(v)) return;
+  double top = svg_py(p, v), mark = top;
+  svg_rect(out, x, top, w, p->y + p->h - top, 2.5, color);
+  if (p->y + p->h - top > 6) svg_rect(out, x, p->y + p->h - 3, w, 3, 0, color);  // square feet on the axis
+  if (ci && isfinite(ci[0]) && isfinite(ci[1])) {
+    whisker(out, p, x + w / 2, ci[0], ci[1], SVG_INK);
+    mark = svg_py(p, ci[1]);
+  }
+  svg_text(out, x + w / 2, mark - 5, 10, "middle", strong ? SVG_INK : SVG_MUTED, strong, "%.2f", v);
+}
+
+void svg_points(agrl_buf *out, const svg_panel *p, const double *x, const double *y, const double *low, const double *high, size_t n,
+                const char *color) {
+  polyline(out, p, x, y, n, color, 1.8, 1);
+  for (size_t i = 0; i < n; i++) {
+    if (!isfinite(y[i])) continue;
+    if (low && high && isfinite(low[i]) && isfinite(high[i])) whisker(out, p, svg_px(p, x[i]), low[i], high[i], color);
+    agrl_buf_addf(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.2\" fill=\"%s\"/>\n", svg_px(p, x[i]), svg_py(p, y[i]), color);
+  }
 }
 
 void svg_legend(agrl_buf *out, double x, double y, const char *const *names, const char *const *colors, size_t n) {
