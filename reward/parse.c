@@ -39,40 +39,44 @@ __attribute__((format(printf, 2, 3))) static void blame(agrl_parsed *p, const ch
   va_end(ap);
 }
 
-static void take_line(const agrl_rules *r, const char *s, size_t n, size_t number, int *last, bool *seen,
-                      agrl_parsed *p) {
-  int at = recognise(r, s, n);
-  if (at < 0) {
-    blame(p, "line %zu is none of the parts", number);
-    return;
-  }
+// The problem of this line, NULL: none.
+static const char *take_line(const agrl_rules *r, const char *s, size_t n, int at, int *last, bool *seen,
+                             agrl_parsed *p) {
+  if (at < 0) return "is none of the parts";
   const rule_line *l = &r->lines[at];
-  if (seen[at]) {
-    blame(p, "%s stands twice", l->name);
-    return;
-  }
+  if (seen[at]) return "stands twice";
   seen[at] = true;
-  if (at < *last) blame(p, "%s is out of order", l->name);
+  bool late = at < *last;
   *last = at;
   p->value[at] = read_value(r, l, s + l->prefix_len, n - l->prefix_len);
-  if (p->value[at] < 0) blame(p, "%s has no allowed value", l->name);
+  return late ? "is out of order" : p->value[at] < 0 ? "has no allowed value" : NULL;
 }
 
 void agrl_reward_parse(const agrl_rules *r, const char *text, size_t len, agrl_parsed *out) {
+  rule_read reads[RULES_MAX_READS];
+  size_t n;
+  rules_parse(r, text, len, out, reads, &n);
+}
+
+void rules_parse(const agrl_rules *r, const char *text, size_t len, agrl_parsed *out, rule_read *reads, size_t *n_reads) {
   *out = (agrl_parsed){.ok = true, .agree = true};
   bool seen[AGRL_RULES_MAX_LINES] = {false};
   int last = -1;
   for (size_t i = 0; i < AGRL_RULES_MAX_LINES; i++) out->value[i] = -1;
   if (memchr(text, 0, len)) blame(out, "a zero byte");
-  size_t number = 1;
-  for (size_t at = 0; at < len; number++) {
+  *n_reads = 0;
+  for (size_t at = 0; at < len;) {
     const char *end = memchr(text + at, '\n', len - at);
     size_t n = end ? (size_t)(end - text) - at : len - at;
-    if (number > 4 * AGRL_RULES_MAX_LINES) {  // far past any well-formed trace
+    if (*n_reads == RULES_MAX_READS) {  // far past any well-formed trace
       blame(out, "too many lines");
       break;
     }
-    take_line(r, text + at, n, number, &last, seen, out);
+    rule_read *read = &reads[(*n_reads)++];
+    *read = (rule_read){.at = at, .len = n, .line = recognise(r, text + at, n)};
+    read->problem = take_line(r, text + at, n, read->line, &last, seen, out);
+    if (read->problem && read->line < 0) blame(out, "line %zu %s", *n_reads, read->problem);
+    else if (read->problem) blame(out, "%s %s", r->lines[read->line].name, read->problem);
     at += n + 1;
   }
   for (size_t i = 0; i < r->n_lines; i++) {

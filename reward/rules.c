@@ -19,6 +19,7 @@ agrl_rc agrl_rules_parse(const char *text, size_t len, const char *name, agrl_ru
   agrl_rules *r = agrl_xcalloc(1, sizeof *r);
   agrl_sha256 h = agrl_sha256_of(text, len);
   agrl_sha256_hex(&h, r->hash);
+  r->file = agrl_xstrdup(name);
   rc = rules_read(r, root, err);
   agrl_yaml_free(root);
   if (rc) agrl_rules_free(r);
@@ -37,6 +38,7 @@ agrl_rc agrl_rules_load(const char *path, agrl_rules **out, agrl_error *err) {
 void agrl_rules_free(agrl_rules *r) {
   if (!r) return;
   free(r->name);
+  free(r->file);
   for (size_t i = 0; i < r->n_tiers; i++) free(r->tier_names[i]);
   for (size_t i = 0; i < r->n_lines; i++) {
     free(r->lines[i].name);
@@ -50,6 +52,7 @@ void agrl_rules_free(agrl_rules *r) {
 
 const char *agrl_rules_hash(const agrl_rules *r) { return r->hash; }
 const char *agrl_rules_name(const agrl_rules *r) { return r->name; }
+const char *agrl_rules_file(const agrl_rules *r) { return r->file; }
 size_t agrl_rules_criteria(const agrl_rules *r) { return r->n_criteria; }
 
 size_t agrl_rules_tiers(const agrl_rules *r, const int **tiers) {
@@ -81,7 +84,7 @@ int rules_line_of_gold(const agrl_rules *r, rule_gold g) {
   return -1;
 }
 
-static bool row_matches(const agrl_rules *r, const rule_row *row, const int *value) {
+bool rules_row_matches(const agrl_rules *r, const rule_row *row, const int *value) {
   for (size_t i = 0; i < r->n_lines; i++)
     if (r->lines[i].kind == RULE_LINE_CHOICE && value[i] >= 0 && !(row->when[i] & (1u << value[i]))) return false;
   return true;
@@ -91,7 +94,7 @@ uint32_t rules_permitted(const agrl_rules *r, const int *value) {
   if (!r->n_rows) return r->tier_bits;
   uint32_t permit = 0;
   for (size_t i = 0; i < r->n_rows; i++)
-    if (row_matches(r, &r->rows[i], value)) permit |= r->rows[i].permit;
+    if (rules_row_matches(r, &r->rows[i], value)) permit |= r->rows[i].permit;
   return permit;
 }
 

@@ -23,6 +23,7 @@
 #define AGRL_RULES_MAX_VALUES 16    // values of a choice line
 #define AGRL_RULES_MAX_TIERS 9      // tiers are the digits 1..9
 #define AGRL_RULES_MAX_CRITERIA 8
+#define AGRL_RULES_MAX_ROWS 256     // of the rule table
 
 typedef struct agrl_rules agrl_rules;
 
@@ -34,6 +35,7 @@ agrl_rc agrl_rules_parse(const char *text, size_t len, const char *name, agrl_ru
 void agrl_rules_free(agrl_rules *r);
 const char *agrl_rules_hash(const agrl_rules *r);                // 64 hex digits: SHA-256 of the file
 const char *agrl_rules_name(const agrl_rules *r);
+const char *agrl_rules_file(const agrl_rules *r);                // as given to load or parse
 size_t agrl_rules_tiers(const agrl_rules *r, const int **tiers);  // in the file's order, best first
 const char *agrl_rules_tier_name(const agrl_rules *r, int tier);  // "Excellent"; NULL: no such tier
 size_t agrl_rules_criteria(const agrl_rules *r);                  // how many criteria
@@ -72,17 +74,38 @@ typedef struct agrl_reward_result {
 void agrl_reward_score(const agrl_rules *r, int mode, int gate, const char *text, size_t len, const agrl_labels *gold,
                        agrl_reward_result *out);
 
+#define AGRL_RULES_PLACE_IDS 5
+typedef struct agrl_rules_place {  // rows that fail at one line of the rule file
+  int where;         // its number
+  size_t rows;
+  char why[320];     // of the first of them
+  char *ids[AGRL_RULES_PLACE_IDS];  // of the first ones
+} agrl_rules_place;
+
+typedef struct agrl_rules_use {  // a tier, a value of a choice line or a rule, and whether the data ever meets it
+  const char *kind;  // "tier", "value", "rule"
+  int where;
+  char *what;        // "category related"
+  size_t named;      // of values: rules that name it (not by any)
+  size_t gold;       // rows whose gold labels say it; of rules: whose labels they match
+  size_t traces;     // reference traces, well formed, that say it
+} agrl_rules_use;
+
 typedef struct agrl_rules_report {
   size_t rows;       // in the data set
   size_t checked;    // rows with something to check: a reference trace, or labels and a rule table
   size_t passed;
   size_t references; // of the checked, those with a trace
   size_t contradicting;  // of the references, those that say another tier than the gold label: legal, worth knowing
-  agrl_buf failures; // first failing rows, one a line: "id: why"; release it
-} agrl_rules_report;
+  size_t n_places, n_uses;
+  agrl_rules_place *places;  // in the order met
+  agrl_rules_use *uses;      // in the file's order
+  agrl_buf failures; // the places, one a line: "file:line: N rows (ids): why"
+} agrl_rules_report;  // release it
 
-// Gold data must pass the gates: AGRL_ECONFIG, with the first failing rows, when fewer than 99 % of the checked rows do.
-// text renders the reference trace of rows that bring none; may be NULL.
+// Gold data must pass the gates: AGRL_ECONFIG, with the rules and their first failing rows, when fewer than 99 % of the checked
+// rows do.
+// text renders the reference trace of rows that bring none; may be NULL. data NULL: only the uses, of the file alone.
 agrl_rc agrl_rules_check_data(const agrl_rules *r, const agrl_task_text *text, const agrl_dataset *data,
                               agrl_rules_report *report, agrl_error *err);
 // All of it: rules, text sections and the data file, as the daemon does at start.

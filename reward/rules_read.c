@@ -45,6 +45,7 @@ static agrl_rc read_tiers(agrl_rules *r, const agrl_yaml *root, agrl_error *err)
   if (rc) return rc;
   if (t->n < 2 || t->n > AGRL_RULES_MAX_TIERS)
     return agrl_yaml_fail(t, err, "tiers: expected 2 to %d of them", AGRL_RULES_MAX_TIERS);
+  r->tiers_at = t->line;
   for (size_t i = 0; i < t->n; i++) {
     const char *name = agrl_yaml_str(t->items[i]);
     int digit;
@@ -99,6 +100,7 @@ static agrl_rc read_line(agrl_rules *r, const agrl_yaml *item, agrl_error *err) 
     return agrl_yaml_fail(item, err, "a free line needs a prefix to be told from the others");
   rule_line *l = &r->lines[r->n_lines++];
   l->name = agrl_xstrdup(agrl_yaml_str(name));
+  l->at = item->line;
   l->prefix = agrl_xstrdup(p);
   l->prefix_len = strlen(p);
   l->kind = (rule_line_kind)k;
@@ -188,6 +190,7 @@ static agrl_rc read_criterion(agrl_rules *r, const agrl_yaml *item, agrl_error *
   rc = read_adjacent(r, &c, agrl_yaml_get(item, "adjacent"), err);
   if (rc) return rc;
   c.name = agrl_xstrdup(agrl_yaml_str(name));
+  c.at = item->line;
   r->criteria[r->n_criteria++] = c;
   return AGRL_OK;
 }
@@ -231,6 +234,7 @@ static agrl_rc read_rule(agrl_rules *r, const agrl_yaml *item, agrl_error *err) 
   const agrl_yaml *permit = agrl_yaml_get(item, "permit");
   if (!rc && !permit) rc = agrl_yaml_fail(item, err, "permit is missing: the tiers this rule allows");
   rule_row *row = &r->rows[r->n_rows];
+  row->at = item->line;
   if (!rc) rc = read_set(r, &r->lines[r->first_tier_line], permit, &row->permit, err);
   row->permit &= r->tier_bits;
   for (size_t i = 0; i < r->n_lines && !rc; i++) {
@@ -245,8 +249,8 @@ static agrl_rc read_rule(agrl_rules *r, const agrl_yaml *item, agrl_error *err) 
 static agrl_rc read_rules(agrl_rules *r, const agrl_yaml *root, agrl_error *err) {
   const agrl_yaml *list = agrl_yaml_get(root, "rules");
   if (!list) return AGRL_OK;
-  if (list->type != AGRL_YAML_SEQ || !list->n || list->n > 256)
-    return agrl_yaml_fail(list, err, "rules: expected a list of 1 to 256 rules");
+  if (list->type != AGRL_YAML_SEQ || !list->n || list->n > AGRL_RULES_MAX_ROWS)
+    return agrl_yaml_fail(list, err, "rules: expected a list of 1 to %d rules", AGRL_RULES_MAX_ROWS);
   r->rows = agrl_xcalloc(list->n, sizeof *r->rows);
   for (size_t i = 0; i < list->n; i++) {
     agrl_rc rc = read_rule(r, list->items[i], err);
@@ -258,6 +262,7 @@ static agrl_rc read_rules(agrl_rules *r, const agrl_yaml *root, agrl_error *err)
 static agrl_rc read_gates(agrl_rules *r, const agrl_yaml *root, agrl_error *err) {
   static const char *const names[] = {"format", "agree", "table"};
   const agrl_yaml *list = agrl_yaml_get(root, "gates");
+  r->gates_at = list ? list->line : root->line;
   if (!list) {  // all that apply
     r->gate_agree = true;
     r->gate_table = r->n_rows > 0;

@@ -5,9 +5,7 @@
 #include "common/base/clock.h"
 #include "reward/rules_impl.h"
 
-// A criterion's gold as a value of its line. Returns 1 when there, 0 when the row has no such label, -1 when it has one
-// that the rule file does not know.
-static int gold_value(const agrl_rules *r, const rule_criterion *c, const agrl_labels *gold, int *out) {
+int rules_gold_value(const agrl_rules *r, const rule_criterion *c, const agrl_labels *gold, int *out) {
   if (c->gold == RULE_GOLD_TIER) {
     *out = (int)gold->tier;
     return gold->tier >= 1 && gold->tier <= 9 && (r->tier_bits & (1u << gold->tier)) ? 1 : -1;
@@ -41,7 +39,7 @@ static double judge(const agrl_rules *r, int mode, const agrl_parsed *p, const a
     const rule_criterion *c = &r->criteria[i];
     if (mode == AGRL_REWARD_SPARSE && c->gold != RULE_GOLD_TIER) continue;
     uint64_t t0 = agrl_mono_ns();
-    int want = 0, has = gold_value(r, c, gold, &want);
+    int want = 0, has = rules_gold_value(r, c, gold, &want);
     if (!has) continue;
     agrl_score *s = &out->scores[out->n_scores++];
     *s = (agrl_score){.criterion = c->name, .weight = c->weight, .cause = ""};

@@ -133,7 +133,7 @@ static agrl_rc check_inputs(const up *u, agrl_error *err) {
   if (rc) return rc;
   rc = agrl_rules_check_files(u->config.data.rules, u->config.data.train, &rep, err);
   if (!rc && rep.passed < rep.checked)
-    printf("agrlctl: %zu of %zu training rows do not pass their own rules:\n%s", rep.checked - rep.passed, rep.checked,
+    printf("agrlctl: %zu of %zu training rows do not pass their own rules:\n%s\n", rep.checked - rep.passed, rep.checked,
            rep.failures.data);
   agrl_rules_report_release(&rep);
   return rc ? rc : ctl_eval_disjoint(&u->config, err);

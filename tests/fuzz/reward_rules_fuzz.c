@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "common/base/bug.h"
-#include "reward/rules.h"
+#include "reward/explain.h"
 
 int agrl_fuzz_reward_rules(const uint8_t *data, size_t size);
 
@@ -33,6 +33,24 @@ static void check_criteria(const agrl_rules *r) {
   AGRL_ASSERT(fabs(sum - 1) <= 1.1e-6 && greatest > sum - greatest);  // one outweighs the others: the tier's
 }
 
+// The explanation tells what the reward was, in every mode: its points are the value, and the reward is 0 just when a gate that
+// counts is closed.
+static void check_explanation(const agrl_rules *r, const char *text, size_t size, const agrl_labels *gold) {
+  for (int gate = AGRL_GATE_NONE; gate <= AGRL_GATE_BOTH; gate++) {
+    for (int mode = AGRL_REWARD_SHAPED; mode <= AGRL_REWARD_SPARSE; mode++) {
+      agrl_explained e;
+      agrl_reward_result res;
+      agrl_reward_explain(r, mode, gate, text, size, gold, &e);
+      agrl_reward_score(r, mode, gate, text, size, gold, &res);
+      double points = 0;
+      for (size_t i = 0; i < e.n_criteria; i++) points += e.criteria[i].points;
+      AGRL_ASSERT(e.result.reward == res.reward && e.result.missing == res.missing && e.n_lines <= AGRL_EXPLAIN_MAX_LINES);
+      if (!res.missing) AGRL_ASSERT(fabs(res.reward - (agrl_explained_closed(&e) ? 0 : points)) < 1e-9);
+      AGRL_ASSERT(e.gates[AGRL_GATE_AT_FORMAT].open == res.g_format && e.gates[AGRL_GATE_AT_OUTCOME].open == res.accurate);
+    }
+  }
+}
+
 static void check_trace(const agrl_rules *r, const char *text, size_t size, int gold_tier) {
   agrl_parsed p;
   agrl_reward_parse(r, text, size, &p);
@@ -43,6 +61,7 @@ static void check_trace(const agrl_rules *r, const char *text, size_t size, int 
   agrl_reward_score(r, AGRL_REWARD_SHAPED, AGRL_GATE_RULE, text, size, &gold, &res);
   AGRL_ASSERT(res.missing || (res.reward >= 0 && res.reward <= 1 + 1e-5));
   AGRL_ASSERT(res.missing || res.reward == 0 || p.ok);
+  check_explanation(r, text, size, &gold);
 }
 
 int agrl_fuzz_reward_rules(const uint8_t *data, size_t size) {
@@ -58,6 +77,13 @@ int agrl_fuzz_reward_rules(const uint8_t *data, size_t size) {
   const int *tiers;
   agrl_rules_tiers(r, &tiers);
   check_trace(r, (const char *)data, size, tiers[0]);  // the file itself is a trace, mostly of the wrong form
+  for (size_t i = 0, n = agrl_rules_tiers(r, &tiers); i < n; i++) {
+    agrl_buf example = {0};
+    agrl_labels gold;
+    AGRL_ASSERT(agrl_rules_example(r, tiers[i], &example, &gold));
+    check_explanation(r, example.data ? example.data : "", example.len, &gold);
+    agrl_buf_release(&example);
+  }
   char line[] = "0";
   line[0] = (char)('0' + tiers[0]);
   check_trace(r, line, 1, tiers[0]);

@@ -116,12 +116,56 @@ static void gold_must_pass(void **state) {
   assert_int_equal(check(r, 198, 2, &rep, &err), AGRL_OK);  // 99 % exactly
   assert_int_equal(rep.checked, 200);
   assert_int_equal(rep.passed, 198);
-  assert_non_null(strstr(rep.failures.data, "row-0: no rule permits tier 2 for category no"));
+  assert_string_equal(rep.failures.data, "t.yaml:13: 2 rows (row-0, row-1): no rule permits tier 2 for category no, attribute any; "
+                                         "the rule: category no permits 1");
   agrl_rules_report_release(&rep);
   assert_int_equal(check(r, 197, 3, &rep, &err), AGRL_ECONFIG);
   assert_non_null(strstr(err.msg, "197 of 200"));
-  assert_non_null(strstr(err.msg, "row-0: "));
-  assert_non_null(strstr(err.msg, "row-2: "));
+  assert_non_null(strstr(err.msg, "t.yaml:13: 3 rows (row-0, row-1, row-2): "));
+  agrl_rules_report_release(&rep);
+  agrl_rules_free(r);
+}
+
+// Two references fail at two lines of the file, a label is no value, and what nothing uses is told with and without data.
+static void names_rules_and_rows(void **state) {
+  static const char rows[] =
+      "{\"id\": \"a\", \"query\": \"q\", \"product\": {\"title\": \"p\"}, \"gold\": {\"tier\": 2, \"category\": \"yes\"}, \"reference\": \"2\\nC yes\\nV 1\"}\n"
+      "{\"id\": \"b\", \"query\": \"q\", \"product\": {\"title\": \"p\"}, \"gold\": {\"tier\": 2, \"category\": \"yes\"}, \"reference\": \"2\\nC yess\\nV 2\"}\n"
+      "{\"id\": \"c\", \"query\": \"q\", \"product\": {\"title\": \"p\"}, \"gold\": {\"tier\": 2, \"category\": \"perhaps\"}}\n"
+      "{\"id\": \"d\", \"query\": \"q\", \"product\": {\"title\": \"p\"}, \"gold\": {\"tier\": 2, \"category\": \"yes\"}, \"reference\": \"2\\nC yes\\nV 2\\n\"}\n"
+      "{\"id\": \"e\", \"query\": \"q\", \"product\": {\"title\": \"p\"}, \"gold\": {\"tier\": 2, \"category\": \"yes\"}, \"reference\": \"1\\nC yes\\nV 1\"}\n";
+  agrl_rules *r = accepted(HEAD TRACE CRITERIA RULES);
+  agrl_rules_report rep;
+  agrl_error err = {0};
+  char path[64];
+  agrl_dataset d = {0};
+  assert_int_equal(agrl_file_write_atomic(write_rows(path, 0, 1), rows, sizeof rows - 1, &err), AGRL_OK);
+  if (agrl_dataset_load(path, NULL, NULL, &d, &err)) fail_msg("%s", err.msg);
+  unlink(path);
+  assert_int_equal(agrl_rules_check_data(r, NULL, &d, &rep, &err), AGRL_ECONFIG);
+  agrl_dataset_release(&d);
+  assert_string_equal(rep.failures.data, "t.yaml:7: 1 row (a): the reference trace fails gate agree: tier says 2, verdict says 1\n"
+                                         "t.yaml:6: 2 rows (b, c): the reference trace fails gate format: category has no allowed value");
+  assert_int_equal(rep.checked, 5);
+  assert_int_equal(rep.passed, 2);
+  assert_int_equal(rep.contradicting, 1);
+  // uses: tier 2, tier 1, value yes, value no, rule yes, rule no; the traces of a, d and e are well formed
+  static const size_t gold[] = {4, 0, 4, 0, 4, 0}, traces[] = {2, 1, 3, 0, 3, 0};
+  assert_int_equal(rep.n_uses, 6);
+  for (size_t i = 0; i < 6; i++) {
+    assert_int_equal(rep.uses[i].gold, gold[i]);
+    assert_int_equal(rep.uses[i].traces, traces[i]);
+  }
+  assert_string_equal(rep.uses[5].what, "category no permits 1");
+  assert_int_equal(rep.uses[5].where, 13);
+  agrl_rules_report_release(&rep);
+  agrl_rules_free(r);
+  r = accepted(HEAD "trace: [{name: tier, kind: tier}, {name: category, prefix: \"C \", kind: choice, values: [yes, no]}]\n" CRITERIA
+               "rules: [{category: yes, permit: 2}, {category: any, permit: [1]}]\n");
+  assert_int_equal(agrl_rules_check_data(r, NULL, NULL, &rep, &err), AGRL_OK);
+  assert_int_equal(rep.n_uses, 6);
+  assert_int_equal(rep.uses[2].named, 1);
+  assert_int_equal(rep.uses[3].named, 0);
   agrl_rules_report_release(&rep);
   agrl_rules_free(r);
 }
@@ -146,7 +190,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(accepts_and_hashes), cmocka_unit_test(refuses_bad_files),
           cmocka_unit_test(refuses_without_dominance),
-      cmocka_unit_test(gold_must_pass),     cmocka_unit_test(shipped_files_hold),
+      cmocka_unit_test(gold_must_pass),     cmocka_unit_test(names_rules_and_rows),
+      cmocka_unit_test(shipped_files_hold),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
