@@ -17,7 +17,7 @@ _agrlctl_options() {
     eval) echo "$_agrlctl_job --checkpoint --data --dev --samples --seed --limit --label" ;;
     report) echo "$_agrlctl_job --evaluate -q" ;;
     config) echo '--help-text --help' ;;
-    rules) echo '--rules --data --help' ;;
+    rules) echo "$_agrlctl_job --rules --data --row -o" ;;
     replay) echo "$_agrlctl_job --state --limit --out -o" ;;
     data) echo '--out --seed --train --eval --natural --reference --departments --leaves --synonyms --help' ;;
     experiment) echo '--out --table -o --help' ;;
@@ -73,7 +73,9 @@ _agrlctl_word() {
     help) [[ -z $verb ]] && mapfile -t COMPREPLY < <(compgen -W "${_agrlctl_commands% version help}" -- "$cur") ;;
     scale) [[ -z $verb ]] && mapfile -t COMPREPLY < <(compgen -W actors -- "$cur") ;;
     logs) [[ -z $verb ]] && mapfile -t COMPREPLY < <(compgen -W "$(_agrlctl_services)" -- "$cur") ;;
-    rules) [[ -z $verb ]] && mapfile -t COMPREPLY < <(compgen -W check -- "$cur") ;;
+    rules)
+      if [[ -z $verb ]]; then mapfile -t COMPREPLY < <(compgen -W 'check explain' -- "$cur")
+      elif [[ -z ${words[1]-} ]]; then mapfile -t COMPREPLY < <(compgen -f -- "$cur") && compopt -o filenames 2>/dev/null; fi ;;
     data) [[ -z $verb ]] && mapfile -t COMPREPLY < <(compgen -W make -- "$cur") ;;
     replay) [[ -z $verb ]] && mapfile -t COMPREPLY < <(compgen -W 'ls show export' -- "$cur") ;;
     model)
@@ -104,7 +106,7 @@ _agrlctl_value() {
       mapfile -t COMPREPLY < <(compgen -f -- "$cur") && compopt -o filenames 2>/dev/null ;;
     --config | --data | --dev | --rules | --out)
       mapfile -t COMPREPLY < <(compgen -f -- "$cur") && compopt -o filenames 2>/dev/null ;;
-    --actors | --timeout | --interval | -n | --limit | --label | --samples | --seed | --train | --natural | --reference | --departments | --leaves | --synonyms | --system | --max-new | --threads) ;;
+    --actors | --timeout | --interval | -n | --limit | --row | --label | --samples | --seed | --train | --natural | --reference | --departments | --leaves | --synonyms | --system | --max-new | --threads) ;;
     *) return 1 ;;
   esac
   return 0
@@ -122,7 +124,7 @@ _agrlctl() {
     case ${COMP_WORDS[i]} in
       -o | -n | --config | --data | --dev | --eval | --rules | --run-dir | --actors | --set | --timeout | --interval | --checkpoint | \
         --limit | --label | --samples | --state | --out | --seed | --train | --natural | --reference | --departments | --leaves | --synonyms | \
-        --dtype | --system | --max-new | --threads)
+        --dtype | --system | --max-new | --threads | --row)
         [[ ${COMP_WORDS[i + 1]-} == '=' ]] && i=$((i + 1))
         i=$((i + 1)) ;;
       -* | '=') ;;

@@ -68,6 +68,8 @@ expect 'json' agrlctl status -o j
 expect 'trained' agrlctl replay ls --state t
 expect 'ls' agrlctl replay l
 expect '' agrlctl replay ls l
+expect 'explain' agrlctl rules e
+expect "$run/logs" agrlctl rules check "$run/l"
 expect 'import' agrlctl model im
 expect 'f32' agrlctl model import a b --dtype f
 expect '' agrlctl data make --eval ''
