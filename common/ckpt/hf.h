@@ -38,11 +38,14 @@ agrl_rc agrl_ckpt_chat_template(const char *dir, agrl_buf *out, agrl_error *err)
 agrl_rc agrl_ckpt_verify(const char *dir, agrl_error *err);  // every hash of the manifest
 agrl_rc agrl_ckpt_read_extra(const char *dir, const char *name, agrl_buf *out, agrl_error *err);
 
-// Retention under a root: version directories "v00000001-00000020" (epoch-step, decimal), symlink "latest" swapped atomically.
+// Retention under a root: version directories "v00000001-00000020" (epoch-step, decimal), symlinks swapped atomically: "latest",
+// and others by which a version is kept.
 void agrl_ckpt_version_name(uint64_t version, char out[32]);
 agrl_rc agrl_ckpt_set_latest(const char *root, const char *name, agrl_error *err);
+agrl_rc agrl_ckpt_set_link(const char *root, const char *link_name, const char *name, agrl_error *err);  // "best" -> name
 // Newest version directory that verifies; falls back to older ones, naming the broken in the log. AGRL_ENOENT: none.
 agrl_rc agrl_ckpt_find_latest(const char *root, char **dir, uint64_t *version, agrl_error *err);
+// Removes versions but for the newest `keep` and those that a symlink in root points to.
 agrl_rc agrl_ckpt_retain(const char *root, size_t keep, agrl_error *err);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Version directories under a root: naming, the symlink "latest", finding the newest whole one, and removal of the old.
+// Version directories under a root: naming, symlinks to them, finding the newest whole one, and removal of the old.
 // A directory is renamed to NAME.tmp before it is removed, so one that has its final name is whole at any time.
 #include <dirent.h>
 #include <errno.h>
@@ -57,9 +57,9 @@ static agrl_rc list_versions(const char *root, versions *out, agrl_error *err) {
   return AGRL_OK;
 }
 
-agrl_rc agrl_ckpt_set_latest(const char *root, const char *name, agrl_error *err) {
+agrl_rc agrl_ckpt_set_link(const char *root, const char *link_name, const char *name, agrl_error *err) {
   if (!ckpt_name_ok(name)) return agrl_fail(err, AGRL_EINVAL, "checkpoint: '%.100s' is not a plain directory name", name);
-  char *link = agrl_path_join(root, "latest"), *tmp = agrl_path_join(root, "latest.tmp");
+  char *link = agrl_path_join(root, link_name), *tmp = agrl_xasprintf("%s/%s.tmp", root, link_name);
   agrl_rc rc = AGRL_OK;
   if (unlink(tmp) != 0 && errno != ENOENT) rc = agrl_fail(err, AGRL_EIO, "%s: unlink: %s", tmp, strerror(errno));
   if (rc == AGRL_OK && symlink(name, tmp) != 0) rc = agrl_fail(err, AGRL_EIO, "%s: symlink: %s", tmp, strerror(errno));
@@ -69,6 +69,8 @@ agrl_rc agrl_ckpt_set_latest(const char *root, const char *name, agrl_error *err
   free(tmp);
   return rc;
 }
+
+agrl_rc agrl_ckpt_set_latest(const char *root, const char *name, agrl_error *err) { return agrl_ckpt_set_link(root, "latest", name, err); }
 
 agrl_rc agrl_ckpt_find_latest(const char *root, char **dir, uint64_t *version, agrl_error *err) {
   versions all;
@@ -103,24 +105,29 @@ static agrl_rc remove_version(const char *root, const char *name, agrl_error *er
   return rc;
 }
 
-static bool is_latest(const char *root, const char *name) {
-  char target[256];
-  char *link = agrl_path_join(root, "latest");
-  ssize_t n = readlink(link, target, sizeof target - 1);
-  free(link);
-  if (n < 0) return false;
-  target[n] = 0;
-  return strcmp(target, name) == 0;
+// Does a symlink in root point to it? "latest" does, and those by which others keep a version: "best", "evaluating".
+static bool is_linked(const char *root, const char *name) {
+  bool linked = false;
+  DIR *d = opendir(root);
+  for (struct dirent *e; d != NULL && !linked && (e = readdir(d)) != NULL;) {
+    char target[256];
+    ssize_t n = readlinkat(dirfd(d), e->d_name, target, sizeof target - 1);
+    if (n < 0) continue;
+    target[n] = 0;
+    linked = strcmp(target, name) == 0;
+  }
+  if (d != NULL) closedir(d);
+  return linked;
 }
 
-// Keeps the newest `keep` and whatever "latest" points to; also clears what an interrupted save or removal left.
+// Keeps the newest `keep` and whatever a symlink in root points to; also clears what an interrupted save or removal left.
 agrl_rc agrl_ckpt_retain(const char *root, size_t keep, agrl_error *err) {
   versions all;
   agrl_rc rc = list_versions(root, &all, err);
   for (size_t i = 0; rc == AGRL_OK && i < all.n; i++) {
     char name[32];
     agrl_ckpt_version_name(all.v[i], name);
-    if (i >= keep && !is_latest(root, name)) rc = remove_version(root, name, err);
+    if (i >= keep && !is_linked(root, name)) rc = remove_version(root, name, err);
   }
   free(all.v);
   DIR *d = rc == AGRL_OK ? opendir(root) : NULL;

@@ -19,7 +19,7 @@ typedef struct ctl_command {
 extern const ctl_command ctl_cmd_up, ctl_cmd_down, ctl_cmd_status, ctl_cmd_scale, ctl_cmd_top, ctl_cmd_logs,
     ctl_cmd_eval,
     ctl_cmd_report, ctl_cmd_config, ctl_cmd_rules, ctl_cmd_doctor, ctl_cmd_replay, ctl_cmd_data,
-    ctl_cmd_model, ctl_cmd_experiment;
+    ctl_cmd_model, ctl_cmd_experiment, ctl_cmd_sbs;
 
 // The job a command acts on. Of --run-dir DIR, --config FILE, $AGRL_RUN_DIR the first given wins; a run directory that
 // `up` made has its effective configuration in DIR/agrl.yaml.
@@ -57,15 +57,25 @@ agrl_rc ctl_default_rules(agrl_config *c, const char *config_path, agrl_error *e
 int ctl_supervisor_pid(const char *run_dir);
 // The effective configuration written to path.
 agrl_rc ctl_config_write(const agrl_config *c, const char *path, agrl_error *err);
-typedef struct ctl_eval_how {  // options of agrl-eval that are passed on; NULL: its default
+typedef struct ctl_eval_how {  // NULL: agrl-eval's default
   const char *limit, *dev, *samples, *seed;
+  bool items, compare;  // write the items; refuse rows of data.train
 } ctl_eval_how;
 // Runs agrl-eval on every split of data.eval for one checkpoint; results: RUN/eval/LABEL/SPLIT.json, the items beside it in
-// SPLIT.items.jsonl. how may be NULL. Returns the exit code.
+// SPLIT.items.jsonl, rows compared with data.train. how may be NULL. Returns the exit code.
 int ctl_eval_run(const agrl_config *c, const char *checkpoint, const char *label, const ctl_eval_how *how);
 char *ctl_eval_split(const char *path);  // "data/eval_natural.jsonl" -> "eval_natural"; caller frees
-agrl_rc ctl_eval_check(const agrl_config *c, agrl_error *err);  // no two files of data.eval are one split
-agrl_rc ctl_eval_disjoint(const agrl_config *c, agrl_error *err);  // no row of data.eval or data.dev is one of data.train
+char *ctl_eval_files(const agrl_config *c);  // data.dev and data.eval as one list, separated by commas; caller frees
+char *ctl_eval_next_file(const char **list);  // the next of such a list; NULL at its end. Caller frees
+agrl_rc ctl_eval_check(const agrl_config *c, agrl_error *err);  // no two files of data.eval and data.dev are one split
+agrl_rc ctl_eval_disjoint(const agrl_config *c, agrl_error *err);  // no row of theirs is one of data.train
+typedef struct ctl_eval_command {  // agrl-eval's command line, NULL-terminated
+  char *argv[40], *owned[20];
+  size_t n, n_owned;
+} ctl_eval_command;
+void ctl_eval_command_make(const agrl_config *c, const char *program, const char *checkpoint, const char *file, const char *results,
+                           int64_t threads, const ctl_eval_how *how, ctl_eval_command *out);
+void ctl_eval_command_release(ctl_eval_command *c);
 int ctl_report_run(const agrl_config *c, bool quiet);
 
 #endif

@@ -53,8 +53,7 @@ char *ctl_eval_split(const char *path) {
   return name;
 }
 
-// The next file of a comma-separated list; NULL at its end. Caller frees.
-static char *next_file(const char **list) {
+char *ctl_eval_next_file(const char **list) {
   if (!**list) return NULL;
   size_t len = strcspn(*list, ",");
   char *file = agrl_xstrndup(*list, len);
@@ -62,85 +61,94 @@ static char *next_file(const char **list) {
   return file;
 }
 
+char *ctl_eval_files(const agrl_config *c) {
+  return agrl_xasprintf("%s%s%s", c->data.dev, *c->data.eval && *c->data.dev ? "," : "", c->data.eval);
+}
+
 agrl_rc ctl_eval_check(const agrl_config *c, agrl_error *err) {
   agrl_rc rc = AGRL_OK;
-  const char *list = c->data.eval;
-  for (char *a; !rc && (a = next_file(&list)); free(a)) {
+  char *files = ctl_eval_files(c);
+  const char *list = files;
+  for (char *a; !rc && (a = ctl_eval_next_file(&list)); free(a)) {
     const char *rest = list;
     char *split = ctl_eval_split(a);
-    for (char *b; !rc && (b = next_file(&rest)); free(b)) {
+    for (char *b; !rc && (b = ctl_eval_next_file(&rest)); free(b)) {
       char *other = ctl_eval_split(b);
       if (!strcmp(split, other))
-        rc = agrl_fail(err, AGRL_ECONFIG, "data.eval: the results of %s and %s would have one name, %s; rename one of the files", a, b, split);
+        rc = agrl_fail(err, AGRL_ECONFIG, "data.eval, data.dev: the results of %s and %s would have one name, %s; rename one of the files", a, b, split);
       free(other);
     }
     free(split);
   }
+  free(files);
   return rc;
 }
 
 agrl_rc ctl_eval_disjoint(const agrl_config *c, agrl_error *err) {
-  agrl_dataset train, held_out;
-  char *list_of_all = agrl_xasprintf("%s%s%s", c->data.eval, *c->data.eval && *c->data.dev ? "," : "", c->data.dev);
-  const char *list = list_of_all;
+  agrl_dataset train = {0}, held_out;
+  char *files = ctl_eval_files(c);
+  const char *list = files;
   agrl_rc rc = *list ? agrl_dataset_load(c->data.train, NULL, NULL, &train, err) : AGRL_OK;
-  if (rc || !*list) {
-    free(list_of_all);
-    return rc;
-  }
-  for (char *file; !rc && (file = next_file(&list)); free(file)) {
+  for (char *file; !rc && (file = ctl_eval_next_file(&list)); free(file)) {
     rc = agrl_dataset_load(file, NULL, NULL, &held_out, err);
     if (rc) continue;
     rc = agrl_dataset_disjoint(&train, c->data.train, &held_out, file, err);
     agrl_dataset_release(&held_out);
   }
   agrl_dataset_release(&train);
-  free(list_of_all);
+  free(files);
   return rc;
 }
 
-enum { MAX_ARGS = 40 };
-typedef struct args {
-  char *v[MAX_ARGS];
-  size_t n;
-} args;
+static void add(ctl_eval_command *a, const char *option, char *value) {
+  a->argv[a->n++] = (char *)option;
+  a->argv[a->n++] = a->owned[a->n_owned++] = value;
+}
 
-static void add(args *a, const char *option, const char *value) {  // an option without a value is left out
-  if (!value || !*value) return;
-  a->v[a->n++] = (char *)option;
-  a->v[a->n++] = (char *)value;
+static void add_copy(ctl_eval_command *a, const char *option, const char *value) {  // an option without a value is left out
+  if (value && *value) add(a, option, agrl_xstrdup(value));
+}
+
+void ctl_eval_command_make(const agrl_config *c, const char *program, const char *checkpoint, const char *file, const char *results,
+                           int64_t threads, const ctl_eval_how *how, ctl_eval_command *out) {
+  char *split = ctl_eval_split(file);
+  *out = (ctl_eval_command){.n = 1};
+  out->argv[0] = out->owned[out->n_owned++] = agrl_xstrdup(program);
+  add_copy(out, "--checkpoint", checkpoint);
+  add_copy(out, "--rules", c->data.rules);
+  add_copy(out, "--data", file);
+  add_copy(out, "--split", split);
+  add(out, "--out", agrl_xasprintf("%s/%s.json", results, split));
+  add(out, "--threads", agrl_xasprintf("%" PRId64, threads));
+  add(out, "--max-new", agrl_xasprintf("%" PRId64, c->actor.max_new_tokens));
+  if (how->items) add(out, "--items", agrl_xasprintf("%s/%s.items.jsonl", results, split));
+  if (how->compare && agrl_file_exists(c->data.train)) add_copy(out, "--train", c->data.train);
+  add_copy(out, "--dev", how->dev);
+  add_copy(out, "--samples", how->samples);
+  add_copy(out, "--seed", how->seed);
+  add_copy(out, "--limit", how->limit);
+  free(split);
+}
+
+void ctl_eval_command_release(ctl_eval_command *c) {
+  for (size_t i = 0; i < c->n_owned; i++) free(c->owned[i]);
 }
 
 static int eval_one(const agrl_config *c, const char *program, const char *checkpoint, const char *file,
                     const char *results, const ctl_eval_how *how) {
-  char *split = ctl_eval_split(file), *out = agrl_xasprintf("%s/%s.json", results, split);
-  char *items = agrl_xasprintf("%s/%s.items.jsonl", results, split), threads[24], max_new[24];
-  snprintf(threads, sizeof threads, "%" PRId64, c->learner.threads);
-  snprintf(max_new, sizeof max_new, "%" PRId64, c->actor.max_new_tokens);
-  args a = {.v = {(char *)program}, .n = 1};
-  add(&a, "--checkpoint", checkpoint);
-  add(&a, "--rules", c->data.rules);
-  add(&a, "--data", file);
-  add(&a, "--split", split);
-  add(&a, "--out", out);
-  add(&a, "--items", items);
-  add(&a, "--train", agrl_file_exists(c->data.train) ? c->data.train : NULL);
-  add(&a, "--dev", how && how->dev ? how->dev : c->data.dev);
-  add(&a, "--samples", how ? how->samples : NULL);
-  add(&a, "--seed", how ? how->seed : NULL);
-  add(&a, "--limit", how ? how->limit : NULL);
-  add(&a, "--threads", threads);
-  add(&a, "--max-new", max_new);
-  int code = spawn_wait(a.v);
+  ctl_eval_command command;
+  ctl_eval_command_make(c, program, checkpoint, file, results, c->learner.threads, how, &command);
+  int code = spawn_wait(command.argv);
   if (code) fprintf(stderr, "agrlctl: evaluation of %s on %s ended with exit code %d\n", checkpoint, file, code);
-  free(split);
-  free(out);
-  free(items);
+  ctl_eval_command_release(&command);
   return code;
 }
 
-int ctl_eval_run(const agrl_config *c, const char *checkpoint, const char *label, const ctl_eval_how *how) {
+int ctl_eval_run(const agrl_config *c, const char *checkpoint, const char *label, const ctl_eval_how *asked) {
   agrl_error err = {0};
+  ctl_eval_how how = asked ? *asked : (ctl_eval_how){0};
+  how.items = how.compare = true;
+  if (!how.dev) how.dev = c->data.dev;
   char *results = agrl_xasprintf("%s/eval/%s", c->run.dir, label), *program = ctl_program("agrl-eval");
   int code = ctl_eval_check(c, &err) || agrl_file_mkdirs(results, &err) ? ctl_fail(&err) : 0;
   if (!program) {
@@ -152,8 +160,8 @@ int ctl_eval_run(const agrl_config *c, const char *checkpoint, const char *label
     fprintf(stderr, "agrlctl: %s is not there: held-out rows are not compared with it\n", c->data.train);
   char real[4096], *resolved = realpath(checkpoint, real);  // the result names the version, not `latest`
   const char *list = c->data.eval;
-  for (char *file; !code && (file = next_file(&list)); free(file))
-    code = eval_one(c, program, resolved ? resolved : checkpoint, file, results, how);
+  for (char *file; !code && (file = ctl_eval_next_file(&list)); free(file))
+    code = eval_one(c, program, resolved ? resolved : checkpoint, file, results, &how);
   free(program);
   free(results);
   return code;

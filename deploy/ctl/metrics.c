@@ -34,26 +34,22 @@ static const agrl_metric_desc descs[] = {
      .label = "process", .values = others},
     {.name = "agrl_eval_policy_version", .help = "Newest version evaluated, epoch * 2^32 + step; agrl_eval metrics are of it.",
      .type = AGRL_GAUGE},
-    {.name = "agrl_eval_tier_recall", .help = "Recall by gold tier, on the first split of data.eval.", .type = AGRL_GAUGE,
+    {.name = "agrl_eval_tier_recall", .help = "Recall by gold tier, on the first split (of data.dev, data.eval).", .type = AGRL_GAUGE,
      .label = "tier", .values = tiers},
-    {.name = "agrl_eval_confusion_total", .help = "Items of evaluations on the first split of data.eval, by gold and predicted tier.",
+    {.name = "agrl_eval_confusion_total", .help = "Items of evaluations on the first split (of data.dev, data.eval), by gold and predicted tier.",
      .type = AGRL_COUNTER, .label = "gold", .values = tiers, .label2 = "pred", .values2 = predictions},
 };
 
 static void find_splits(ctl_metrics *m, const char *list) {
-  while (*list && m->n_splits < CTL_SPLITS_MAX) {
-    char *file = agrl_xstrndup(list, strcspn(list, ","));
-    m->splits[m->n_splits++] = ctl_eval_split(file);
-    free(file);
-    list += strcspn(list, ",");
-    list += *list == ',';
-  }
+  for (char *file; m->n_splits < CTL_SPLITS_MAX && (file = ctl_eval_next_file(&list)); free(file)) m->splits[m->n_splits++] = ctl_eval_split(file);
   if (!m->n_splits) m->splits[m->n_splits++] = agrl_xstrdup("eval");
 }
 
 void ctl_metrics_register(ctl_metrics *m, const agrl_config *config) {
   *m = (ctl_metrics){.run_dir = config->run.dir};
-  find_splits(m, config->data.eval);
+  char *files = ctl_eval_files(config);
+  find_splits(m, files);
+  free(files);
   m->actors = agrl_metric_register(&descs[0]);
   m->actor_restarts = agrl_metric_register(&descs[1]);
   m->restarts = agrl_metric_register(&descs[2]);

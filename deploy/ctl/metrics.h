@@ -15,7 +15,7 @@ typedef struct ctl_metrics {
   agrl_metric *actors, *actor_restarts, *restarts;
   agrl_metric *score, *version, *recall, *confusion;
   agrl_metric_desc score_desc;
-  char *splits[CTL_SPLITS_MAX + 1];  // of data.eval; the first one gives recall and confusion
+  char *splits[CTL_SPLITS_MAX + 1];  // of data.dev and data.eval; the first one gives recall and confusion
   size_t n_splits;
   uint64_t looked_ns;  // at the files
   uint64_t seen;       // a hash of their names and times

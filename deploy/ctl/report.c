@@ -60,12 +60,20 @@ static void add_point(report_curve *c, const agrl_json *result, double version) 
   double ci[2] = {NAN, NAN};
   report_interval(result, "macro_f1", ci);
   c->points = agrl_xreallocarray(c->points, c->n + 1, sizeof *c->points);
-  c->points[c->n++] = (report_point){version, report_number(result, "macro_f1"), ci[0], ci[1]};
+  c->points[c->n++] = (report_point){version, report_number(result, "macro_f1"), ci[0], ci[1], report_number(result, "n")};
 }
 
 static int by_version(const void *a, const void *b) {
   double x = ((const report_point *)a)->version, y = ((const report_point *)b)->version;
   return (x > y) - (x < y);
+}
+
+static report_curve *curve_of(report *r, const char *name) {
+  for (size_t i = 0; i < r->n_curves; i++)
+    if (!strcmp(r->curves[i].name, name)) return &r->curves[i];
+  if (r->n_curves == REPORT_MAX_SPLITS) return NULL;
+  r->curves[r->n_curves] = (report_curve){.name = agrl_xstrdup(name)};
+  return &r->curves[r->n_curves++];
 }
 
 static agrl_rc add_curves(report *r, agrl_error *err) {
@@ -76,14 +84,16 @@ static agrl_rc add_curves(report *r, agrl_error *err) {
     agrl_json *doc = NULL;
     const char *name = NULL;
     rc = agrl_json_load(found.gl_pathv[i], &doc, err);
-    for (size_t k = 0; !rc && agrl_json_str(agrl_json_get(doc, "split"), &name, NULL) && k < r->n_splits; k++)
-      if (!strcmp(r->splits[k].name, name)) add_point(&r->curves[k], doc, report_number(doc, "version"));
+    report_curve *c = !rc && agrl_json_str(agrl_json_get(doc, "split"), &name, NULL) ? curve_of(r, name) : NULL;
+    if (c) add_point(c, doc, report_number(doc, "version"));
     agrl_json_free(doc);
   }
   globfree(&found);
-  for (size_t k = 0; k < r->n_splits; k++) {
-    if (r->curves[k].n && r->splits[k].before) add_point(&r->curves[k], r->splits[k].before, 0);
-    if (r->curves[k].n) qsort(r->curves[k].points, r->curves[k].n, sizeof *r->curves[k].points, by_version);
+  for (size_t k = 0; k < r->n_curves; k++) {
+    report_curve *c = &r->curves[k];
+    for (size_t i = 0; i < r->n_splits; i++)
+      if (!strcmp(r->splits[i].name, c->name) && report_number(r->splits[i].before, "n") == c->points[0].n) add_point(c, r->splits[i].before, 0);
+    qsort(c->points, c->n, sizeof *c->points, by_version);
   }
   return rc;
 }
@@ -105,7 +115,10 @@ agrl_rc report_load(report *r, const agrl_config *config, agrl_error *err) {
 void report_release(report *r) {
   ctl_series_release(&r->series);
   for (size_t i = 0; i < r->n_docs; i++) agrl_json_free(r->docs[i]);
-  for (size_t i = 0; i < r->n_splits; i++) free(r->curves[i].points);
+  for (size_t i = 0; i < r->n_curves; i++) {
+    free(r->curves[i].name);
+    free(r->curves[i].points);
+  }
 }
 
 double report_number(const agrl_json *result, const char *key) {

@@ -16,10 +16,11 @@ typedef struct report_split {  // results of agrl-eval; NULL when not there
 } report_split;
 
 typedef struct report_point {  // a version evaluated while training
-  double version, value, low, high;  // macro F1
+  double version, value, low, high, n;  // macro F1; rows
 } report_point;
 
-typedef struct report_curve {  // of one split, by version; the SFT checkpoint, where evaluated, is version 0
+typedef struct report_curve {  // of one split, by version; the SFT checkpoint, where evaluated on as many rows, is version 0
+  char *name;
   report_point *points;
   size_t n;
 } report_curve;
@@ -28,7 +29,7 @@ enum { REPORT_MAX_SPLITS = 8 };
 typedef struct report {
   const agrl_config *config;
   ctl_series series;
-  size_t n_splits, n_docs;
+  size_t n_splits, n_curves, n_docs;
   report_split splits[REPORT_MAX_SPLITS];
   report_curve curves[REPORT_MAX_SPLITS];
   agrl_json *docs[3 * REPORT_MAX_SPLITS];  // owners

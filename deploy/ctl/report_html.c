@@ -82,7 +82,7 @@ static void measures_table(const shown *o, agrl_buf *out) {
     agrl_buf_addf(out, "<p class=\"muted\">The threshold was chosen on %.0f rows: ",
                   report_number(agrl_json_get(o->results[o->n - 1], "threshold"), "dev_n"));
     html_text(out, chosen_on);
-    agrl_buf_adds(out, ". Its rows above are the others.</p>\n");
+    agrl_buf_adds(out, "; its figures above are of the others.</p>\n");
   }
 }
 
@@ -108,10 +108,10 @@ static void confusion_table(const agrl_json *result, const char *name, agrl_buf 
 // --- plots ---
 
 static svg_panel plot(agrl_buf *out, const char *title, const char *x_label, const char *y_label, double x_max, const shown *o) {
-  svg_panel p = {.x = 70, .y = 60, .w = W - 100, .h = H - 120, .x_max = x_max, .y_max = 1};
+  svg_panel p = {.x = 70, .y = 72, .w = W - 100, .h = H - 132, .x_max = x_max, .y_max = 1};
   svg_begin(out, W, H);
   svg_axes(out, &p, title, x_label, y_label, false);
-  if (o) svg_legend(out, p.x + p.w + 6, p.y - 8, o->names, o->colors, o->n);
+  if (o) svg_legend(out, p.x + p.w + 6, p.y - 26, o->names, o->colors, o->n);
   return p;
 }
 
@@ -195,16 +195,25 @@ static void pass_curve(const shown *o, agrl_buf *out) {
 
 static void curve_plot(const report_curve *c, agrl_buf *out) {
   double *v = agrl_xcalloc(4 * c->n, sizeof *v), *x = v, *y = v + c->n, *low = y + c->n, *high = low + c->n;
-  for (size_t i = 0; i < c->n; i++) x[i] = c->points[i].version, y[i] = c->points[i].value, low[i] = c->points[i].low, high[i] = c->points[i].high;
-  svg_panel p = plot(out, "Macro F1 while training", "version", NULL, fmax(x[c->n - 1], 1), NULL);
+  svg_panel p = {.x = 70, .y = 72, .w = 2 * W - 100, .h = H - 132, .y_min = 1};
+  for (size_t i = 0; i < c->n; i++) {
+    x[i] = c->points[i].version, y[i] = c->points[i].value, low[i] = c->points[i].low, high[i] = c->points[i].high;
+    p.x_max = fmax(p.x_max, x[i]);
+    p.y_min = fmin(p.y_min, fmin(y[i], low[i]));
+    p.y_max = fmax(p.y_max, fmax(y[i], high[i]));
+  }
+  char *title = agrl_xasprintf("Macro F1 on %s", c->name);
+  svg_begin(out, 2 * W, H);
+  svg_axes(out, &p, title, "version", NULL, true);
   svg_points(out, &p, x, y, low, high, c->n, SVG_TEAL);
   svg_end(out);
+  free(title);
   free(v);
 }
 
 // --- the page ---
 
-static void split_html(const report_split *s, const report_curve *c, agrl_buf *out) {
+static void split_html(const report_split *s, agrl_buf *out) {
   shown o = shown_of(s);
   if (!o.n) return;
   agrl_buf_adds(out, "<h2>");
@@ -218,7 +227,6 @@ static void split_html(const report_split *s, const report_curve *c, agrl_buf *o
   tier_bars(&o, out);
   type_bars(&o, out);
   reliability(&o, out);
-  if (c->n) curve_plot(c, out);
   pass_curve(&o, out);
   agrl_buf_adds(out, "</div>\n<h3>Confusion</h3>\n<div class=\"flow\">\n");
   for (size_t i = 0; i < o.n; i++) confusion_table(o.results[i], o.names[i], out);
@@ -233,8 +241,10 @@ void report_html(const report *r, agrl_buf *out) {
   agrl_buf_addf(out, "</h1>\n<p class=\"muted\">seed %" PRId64 ", run directory ", r->config->run.seed);
   html_text(out, r->config->run.dir);
   agrl_buf_adds(out, "; brackets and whiskers are 95 % bootstrap intervals</p>\n");
-  for (size_t i = 0; i < r->n_splits; i++) split_html(&r->splits[i], &r->curves[i], out);
+  for (size_t i = 0; i < r->n_splits; i++) split_html(&r->splits[i], out);
   if (!r->n_splits) agrl_buf_adds(out, "<p>Not evaluated yet: agrlctl report --evaluate.</p>\n");
+  if (r->n_curves) agrl_buf_adds(out, "<h2>Versions evaluated while training</h2>\n");
+  for (size_t i = 0; i < r->n_curves; i++) curve_plot(&r->curves[i], out);
   if (r->series.n) {
     agrl_buf_adds(out, "<h2>Training</h2>\n");
     report_svg(r, out);

@@ -105,9 +105,8 @@ static void split_text(const report_split *s, agrl_buf *out) {
   confusion_text(s->after, "after: stated tier", out);
 }
 
-static void curve_text(const report_split *s, const report_curve *c, agrl_buf *out) {
-  if (!c->n) return;
-  agrl_buf_addf(out, "\nwhile training, %s: macro F1 by version\n", s->name);
+static void curve_text(const report_curve *c, agrl_buf *out) {
+  agrl_buf_addf(out, "\nwhile training, %s: macro F1 by version\n", c->name);
   for (size_t i = 0; i < c->n; i++)
     agrl_buf_addf(out, "  %6.0f  %.3f [%.3f, %.3f]\n", c->points[i].version, c->points[i].value, c->points[i].low, c->points[i].high);
 }
@@ -155,7 +154,7 @@ void report_text(const report *r, agrl_buf *out) {
   const char *dir = r->config->run.dir;
   agrl_buf_addf(out, "agrl report: %s, run %s, seed %" PRId64 "\n", dir, r->config->run.name, r->config->run.seed);
   for (size_t i = 0; i < r->n_splits; i++) split_text(&r->splits[i], out);
-  for (size_t i = 0; i < r->n_splits; i++) curve_text(&r->splits[i], &r->curves[i], out);
+  for (size_t i = 0; i < r->n_curves; i++) curve_text(&r->curves[i], out);
   training_text(r, out);
   agrl_buf_addf(out,
                 "\nfiles\n  checkpoint   %s/checkpoints/latest\n  before RL    %s/checkpoints/sft\n"
@@ -192,7 +191,7 @@ static void copy_json(agrl_jw *w, const agrl_json *j) {
 }
 
 static void put_curve(agrl_jw *w, const report_curve *c) {
-  agrl_jw_key(w, "curve");
+  agrl_jw_key(w, c->name);
   agrl_jw_arr(w);
   for (size_t i = 0; i < c->n; i++) {
     agrl_jw_obj(w);
@@ -232,9 +231,12 @@ void report_json(const report *r, agrl_buf *out) {
     for (size_t k = 0; k < 5; k++)
       agrl_jw_kf64(&w, keys[k], report_number(s->after, keys[k]) - report_number(s->before, keys[k]));
     agrl_jw_end_obj(&w);
-    put_curve(&w, &r->curves[i]);
     agrl_jw_end_obj(&w);
   }
+  agrl_jw_end_obj(&w);
+  agrl_jw_key(&w, "curves");
+  agrl_jw_obj(&w);
+  for (size_t i = 0; i < r->n_curves; i++) put_curve(&w, &r->curves[i]);
   agrl_jw_end_obj(&w);
   agrl_jw_key(&w, "training");
   agrl_jw_obj(&w);

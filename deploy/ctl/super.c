@@ -98,6 +98,7 @@ static void reap_evaluation(ctl_super *s);
 
 static void reap(ctl_super *s) {
   reap_evaluation(s);
+  ctl_evals_reap(&s->evals);
   for (size_t i = 0; i < s->n; i++) {
     int status;
     if (s->procs[i].pid > 0 && waitpid(s->procs[i].pid, &status, WNOHANG) == s->procs[i].pid)
@@ -158,6 +159,14 @@ static void reap_evaluation(ctl_super *s) {
   uv_stop(&s->loop);
 }
 
+// Every process of the job has ended; an evaluation of a version may still be under way.
+static void finish(ctl_super *s) {
+  if (s->finished || (s->end == CTL_END_DONE && ctl_evals_busy(&s->evals))) return;  // the tick comes again
+  s->finished = true;
+  if (s->end == CTL_END_DONE && s->evaluate) start_evaluation(s);
+  else uv_stop(&s->loop);
+}
+
 // One stage stops one kind; the next begins when all of it has ended.
 static void advance_stop(ctl_super *s) {
   for (; s->stage < N_STAGES; s->stage++) {
@@ -173,8 +182,8 @@ static void advance_stop(ctl_super *s) {
     }
     if (left) return;
   }
-  if (s->end == CTL_END_DONE && s->evaluate) start_evaluation(s);
-  else uv_stop(&s->loop);
+  ctl_evals_tick(&s->evals, true);  // the last version
+  finish(s);
 }
 
 // The highest numbers go first; those that have drained leave the table.
@@ -203,6 +212,8 @@ static void on_tick(uv_timer_t *t) {
   enforce(s);
   if (s->stage < 0) start_due(s);
   else if (s->stage < N_STAGES) advance_stop(s);
+  else finish(s);
+  if (s->stage < 0) ctl_evals_tick(&s->evals, false);
   ctl_super_count(s, &s->view.actors_running, &s->view.actors_wanted, &s->view.restarts);
   s->view.stopping = s->stage >= 0;
   ctl_watch_tick(&s->watch);
@@ -299,6 +310,7 @@ ctl_end ctl_super_run(ctl_super *s, const agrl_config *config, const char *confi
   if (!rc) rc = agrl_file_mkdirs(s->logs, err);
   if (!rc) rc = agrl_file_mkdirs(socks, err);
   free(socks);
+  if (!rc) rc = ctl_evals_init(&s->evals, config, &s->view, err);
   if (!rc) ctl_metrics_register(&s->metrics, config);
   if (!rc) rc = open_loop(s, err);
   if (rc) {
@@ -319,6 +331,7 @@ ctl_end ctl_super_run(ctl_super *s, const agrl_config *config, const char *confi
 
 void ctl_super_release(ctl_super *s) {
   close_loop(s);
+  ctl_evals_release(&s->evals);
   ctl_metrics_release(&s->metrics);
   ctl_view_release(&s->view);
   for (int k = 0; k < CTL_KIND_N; k++) free(s->programs[k]);

@@ -7,6 +7,7 @@
 #include "common/net/net.h"
 #include "common/obs/http.h"
 #include "deploy/ctl/ctl.h"
+#include "deploy/ctl/evals.h"
 #include "deploy/ctl/metrics.h"
 #include "deploy/ctl/proc.h"
 #include "deploy/ctl/view.h"
@@ -26,6 +27,7 @@ typedef struct ctl_super {
   ctl_end end;
   int stage;          // of the stop order; -1: running
   bool impatient;     // a second signal: kill everything
+  bool finished;      // every process has ended, and what follows that has begun
   bool evaluate;      // when done: agrlctl report --evaluate, still answering on the control endpoint
   pid_t eval_pid;     // 0: not under way
   // of the first; one that follows at once is the same (a terminal, a script and a service manager may each send it)
@@ -43,6 +45,7 @@ typedef struct ctl_super {
   bool loop_open;
   ctl_metrics metrics;
   ctl_watch watch;
+  ctl_evals evals;
 } ctl_super;
 
 // Runs the job to its end, evaluation and report included when asked for. Returns how it ended; *s holds the exit code

@@ -377,6 +377,17 @@ static void retention(void **state) {
   assert_false(agrl_file_exists(in_root("keep/v00000001-00000009.tmp")));
   assert_true(agrl_file_exists(in_root("keep/mine.tmp")));
   OK(agrl_ckpt_verify(in_root("keep/latest"), err));
+  OK(agrl_ckpt_set_link(in_root("keep"), "best", "v00000001-00000004", err));
+  save(in_root("keep/v00000001-00000006"), AGRL_VERSION(1, 6), 6);
+  OK(agrl_ckpt_set_latest(in_root("keep"), "v00000001-00000006", err));
+  OK(agrl_ckpt_retain(in_root("keep"), 1, err));
+  for (unsigned i = 1; i <= 6; i++) {
+    snprintf(name, sizeof name, "keep/v00000001-%08u", i);
+    assert_int_equal(agrl_file_exists(in_root(name)), i == 4 || i == 6);  // what best and latest point to
+  }
+  OK(agrl_ckpt_set_link(in_root("keep"), "best", "v00000001-00000006", err));
+  OK(agrl_ckpt_retain(in_root("keep"), 1, err));
+  assert_false(agrl_file_exists(in_root("keep/v00000001-00000004")));  // nobody keeps it any more
   REFUSED(AGRL_EINVAL, "../x", agrl_ckpt_set_latest(in_root("keep"), "../x", err));
 }
 

@@ -23,6 +23,7 @@ static int setup(void **state) {
   memset(&config, 0, sizeof config);
   config.run.dir = mkdtemp(dir);
   config.data.eval = (char *)"x/eval.jsonl,x/eval_natural.jsonl";
+  config.data.dev = (char *)"";
   if (!config.run.dir) return -1;
   char path[96];
   for (int i = 0; i < 2; i++) {

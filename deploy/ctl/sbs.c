@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+// agrlctl sbs: a blind grading sheet of two checkpoints, and GSB from its grades.
+#include "deploy/ctl/sbs.h"
+
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/file.h"
+#include "common/base/mem.h"
+#include "common/base/num.h"
+#include "deploy/ctl/ctl.h"
+
+static const char usage[] =
+    "usage: agrlctl sbs A B [--run-dir DIR | --config FILE] [options]\n"
+    "       agrlctl sbs --grades FILE [--key FILE] [-o json]\n"
+    "Side by side. A (the baseline) and B are checkpoints under RUN/checkpoints, scored first where RUN/eval has no items of\n"
+    "them, or items files of agrl-eval. Writes a page to grade in a browser, which does not say whose answer is whose, and\n"
+    "its key beside it. With --grades: GSB of B over A, (good - bad)/(good + same + bad), from what the page exported.\n"
+    "  --items N     items on the sheet, of those whose tiers differ (default 50)\n"
+    "  --seed N      of items, order and sides (default 1)\n"
+    "  --split NAME  whose items (default: that of the first file of data.eval)\n"
+    "  --out FILE    the page (default: RUN/sbs-A-B.html, for items files sbs.html); the key is FILE with .key.json\n"
+    "  --key FILE    the sheet's key (default: beside the grades, by the name that they give)\n"
+    "  -o json       print GSB as JSON\n";
+
+typedef struct request {
+  const char *config, *run_dir, *a, *b, *split, *out, *grades, *key;
+  uint64_t items, seed;
+  bool json;
+} request;
+
+// --- the sheet ---
+
+static bool is_file(const char *side) {
+  size_t n = strlen(side);
+  return n > 6 && !strcmp(side + n - 6, ".jsonl");
+}
+
+// Items of a side, evaluated first where a checkpoint has none.
+static agrl_rc load_side(const ctl_job *job, const char *side, const char *split, sbs_items *out, agrl_error *err) {
+  if (is_file(side)) return sbs_items_load(side, out, err);
+  const char *dir = job->config.run.dir;
+  char *checkpoint = agrl_xasprintf("%s/checkpoints/%s", dir, side), *items = agrl_xasprintf("%s/eval/%s/%s.items.jsonl", dir, side, split);
+  agrl_rc rc = AGRL_OK;
+  if (strchr(side, '/') || !agrl_file_exists(checkpoint))
+    rc = agrl_fail(err, AGRL_ENOENT, "'%s' is neither a checkpoint under %s/checkpoints nor an items file (.jsonl)", side, dir);
+  else if (!agrl_file_exists(items) && ctl_eval_run(&job->config, checkpoint, side, NULL))
+    rc = agrl_fail(err, AGRL_EINVAL, "%s could not be scored", side);
+  if (!rc && !agrl_file_exists(items))
+    rc = agrl_fail(err, AGRL_ENOENT, "no %s: data.eval has no file of that name; give --split NAME", items);
+  if (!rc) rc = sbs_items_load(items, out, err);
+  free(checkpoint);
+  free(items);
+  return rc;
+}
+
+static char *key_path(const char *page) {
+  size_t n = strlen(page);
+  if (n > 5 && !strcmp(page + n - 5, ".html")) n -= 5;
+  return agrl_xasprintf("%.*s.key.json", (int)n, page);
+}
+
+// A key of another sheet is somebody's grading under way.
+static agrl_rc keep_other_key(const char *path, const char *sheet, agrl_error *err) {
+  agrl_json *old = NULL;
+  const char *id = "";
+  if (!agrl_file_exists(path)) return AGRL_OK;
+  agrl_rc rc = agrl_json_load(path, &old, err);
+  agrl_json_str(agrl_json_get(old, "sheet"), &id, NULL);
+  if (!rc && strcmp(id, sheet) != 0)
+    rc = agrl_fail(err, AGRL_EEXIST, "%s is the key of another sheet, whose grades would be lost; give --out FILE or remove it", path);
+  agrl_json_free(old);
+  return rc;
+}
+
+static agrl_rc write_sheet(const request *q, const sbs_draw *d, const char *page, agrl_error *err) {
+  agrl_buf key = {0}, html = {0};
+  char sheet[17], *path = key_path(page);
+  const char *name = strrchr(path, '/');
+  sbs_key_json(d, q->a, q->b, sheet, &key);
+  sbs_sheet_html(d, sheet, name ? name + 1 : path, &html);
+  agrl_rc rc = keep_other_key(path, sheet, err);
+  if (!rc) rc = agrl_file_write_atomic(path, key.data, key.len, err);
+  if (!rc) rc = agrl_file_write_atomic(page, html.data, html.len, err);
+  if (!rc)
+    printf("%zu of %zu items whose tiers differ (%zu are in both)\n  sheet  %s\n  key    %s (not for the grader)\n"
+           "Grade in a browser, export, then: agrlctl sbs --grades FILE --key %s\n", d->n, d->differ, d->common, page, path, path);
+  free(path);
+  agrl_buf_release(&key);
+  agrl_buf_release(&html);
+  return rc;
+}
+
+static int make_sheet(const request *q) {
+  agrl_error err = {0};
+  ctl_job job;
+  if (ctl_job_open(&job, q->config, q->run_dir, &err)) return ctl_fail(&err);
+  sbs_items a = {0}, b = {0};
+  sbs_draw d = {0};
+  const char *list = job.config.data.eval;
+  char *file = ctl_eval_next_file(&list), *split = q->split ? agrl_xstrdup(q->split) : ctl_eval_split(file ? file : "eval");
+  char *page = q->out ? agrl_xstrdup(q->out)
+               : is_file(q->a) || is_file(q->b) ? agrl_xstrdup("sbs.html") : agrl_xasprintf("%s/sbs-%s-%s.html", job.config.run.dir, q->a, q->b);
+  agrl_rc rc = load_side(&job, q->a, split, &a, &err);
+  if (!rc) rc = load_side(&job, q->b, split, &b, &err);
+  if (!rc) rc = sbs_draw_pairs(&a, &b, q->items, q->seed, &d, &err);
+  if (!rc) rc = write_sheet(q, &d, page, &err);
+  sbs_draw_release(&d);
+  sbs_items_release(&a);
+  sbs_items_release(&b);
+  free(file);
+  free(split);
+  free(page);
+  ctl_job_release(&job);
+  return rc ? ctl_fail(&err) : 0;
+}
+
+// --- the grades ---
+
+static void print_gsb(const sbs_gsb *g, bool json) {
+  if (!json) {
+    printf("GSB of %s over %s: ", g->b, g->a);
+    if (isnan(g->gsb)) printf("undefined, nothing is graded\n");
+    else printf("%+.3f   [%+.3f, %+.3f]\n", g->gsb, g->low, g->high);
+    printf("  good %zu  same %zu  bad %zu", g->good, g->same, g->bad);
+    if (g->missing) printf("  not graded %zu", g->missing);
+    putchar('\n');
+    return;
+  }
+  agrl_buf out = {0};
+  agrl_jw w;
+  agrl_jw_init(&w, &out);
+  agrl_jw_obj(&w);
+  agrl_jw_kstr(&w, "a", g->a);
+  agrl_jw_kstr(&w, "b", g->b);
+  agrl_jw_ku64(&w, "good", g->good);
+  agrl_jw_ku64(&w, "same", g->same);
+  agrl_jw_ku64(&w, "bad", g->bad);
+  agrl_jw_ku64(&w, "missing", g->missing);
+  agrl_jw_kf64(&w, "gsb", g->gsb);
+  agrl_jw_key(&w, "gsb_ci");
+  agrl_jw_arr(&w);
+  agrl_jw_f64(&w, g->low);
+  agrl_jw_f64(&w, g->high);
+  agrl_jw_end_arr(&w);
+  agrl_jw_end_obj(&w);
+  puts(out.data);
+  agrl_buf_release(&out);
+}
+
+static int take_grades(const request *q) {
+  agrl_error err = {0};
+  agrl_json *grades = NULL, *key = NULL;
+  sbs_gsb g = {0};
+  const char *name = "";
+  agrl_rc rc = agrl_json_load(q->grades, &grades, &err);
+  agrl_json_str(agrl_json_get(grades, "key"), &name, NULL);
+  char *dir = agrl_path_dir(q->grades), *beside = agrl_path_join(dir, name);
+  if (!rc && !q->key && (!*name || strchr(name, '/') || !agrl_file_exists(beside)))
+    rc = agrl_fail(&err, AGRL_ENOENT, "the sheet's key %.60s is not beside %s; give --key FILE", name, q->grades);
+  if (!rc) rc = agrl_json_load(q->key ? q->key : beside, &key, &err);
+  if (!rc) rc = sbs_grade(grades, key, &g, &err);
+  if (!rc) print_gsb(&g, q->json);
+  sbs_gsb_release(&g);
+  agrl_json_free(grades);
+  agrl_json_free(key);
+  free(dir);
+  free(beside);
+  return rc ? ctl_fail(&err) : 0;
+}
+
+static int run(int argc, char **argv) {
+  static const struct option longs[] = {{"config", 1, 0, 'c'}, {"run-dir", 1, 0, 'D'}, {"items", 1, 0, 'n'}, {"seed", 1, 0, 's'},
+                                        {"split", 1, 0, 'S'},  {"out", 1, 0, 'O'},     {"grades", 1, 0, 'g'}, {"key", 1, 0, 'k'},
+                                        {"help", 0, 0, 'h'},   {0, 0, 0, 0}};
+  request q = {.items = 50, .seed = 1};
+  for (int k; (k = getopt_long(argc, argv, "o:h", longs, NULL)) != -1;) switch (k) {
+      case 'c': q.config = optarg; break;
+      case 'D': q.run_dir = optarg; break;
+      case 'n': if (!agrl_parse_u64(optarg, &q.items) || !q.items) return ctl_usage(&ctl_cmd_sbs, "--items: '%s' is no number of items", optarg); break;
+      case 's': if (!agrl_parse_u64(optarg, &q.seed)) return ctl_usage(&ctl_cmd_sbs, "--seed: '%s' is not a number", optarg); break;
+      case 'S': q.split = optarg; break;
+      case 'O': q.out = optarg; break;
+      case 'g': q.grades = optarg; break;
+      case 'k': q.key = optarg; break;
+      case 'o': q.json = !strcmp(optarg, "json"); if (!q.json && strcmp(optarg, "text")) return ctl_usage(&ctl_cmd_sbs, "-o: json or text"); break;
+      case 'h': return ctl_help(&ctl_cmd_sbs);
+      default: return ctl_usage(&ctl_cmd_sbs, "unknown option");
+    }
+  if (q.grades) return optind == argc ? take_grades(&q) : ctl_usage(&ctl_cmd_sbs, "unexpected '%s' beside --grades", argv[optind]);
+  if (argc - optind != 2) return ctl_usage(&ctl_cmd_sbs, "expected: A B, or --grades FILE");
+  q.a = argv[optind];
+  q.b = argv[optind + 1];
+  return make_sheet(&q);
+}
+
+const ctl_command ctl_cmd_sbs = {"sbs", "grade two checkpoints side by side", usage, run};

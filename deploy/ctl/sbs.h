@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// Side by side: two models' answers to the same items, judged by a person who does not see which is whose. A is the
+// baseline, B the candidate. sbs_items.c reads and draws, sbs_html.c writes the sheet, sbs_gsb.c takes the grades back.
+#ifndef AGRL_CTL_SBS_H
+#define AGRL_CTL_SBS_H
+
+#include "common/base/buf.h"
+#include "common/base/json.h"
+
+typedef struct sbs_items {  // SPLIT.items.jsonl of agrl-eval
+  char *path;
+  agrl_json **rows;  // sorted by id
+  size_t n;
+} sbs_items;
+
+// AGRL_EPARSE names file:line of a row that lacks id, query, predicted or text, or whose id was given before.
+agrl_rc sbs_items_load(const char *path, sbs_items *out, agrl_error *err);
+void sbs_items_release(sbs_items *s);
+
+typedef struct sbs_pair {  // one item of the sheet; borrowed
+  const agrl_json *a, *b;
+  bool b_left;  // on the sheet
+} sbs_pair;
+
+typedef struct sbs_draw {
+  sbs_pair *pairs;
+  size_t n, common, differ;  // drawn; items in both; of these, those with another tier
+  uint64_t seed;
+} sbs_draw;
+
+// At most `wanted` of the items whose tiers differ, in random order, sides at random; the same seed draws the same.
+// AGRL_EPARSE when an id has another query in the other file; AGRL_ENOENT when nothing differs.
+agrl_rc sbs_draw_pairs(const sbs_items *a, const sbs_items *b, size_t wanted, uint64_t seed, sbs_draw *out, agrl_error *err);
+void sbs_draw_release(sbs_draw *d);
+
+// The key: whose answer stands where. sheet receives its id, which binds sheet, grades and key together.
+void sbs_key_json(const sbs_draw *d, const char *a, const char *b, char sheet[17], agrl_buf *out);
+// The sheet says nothing of A and B, gold labels or tiers' models. key_name is the key's file name, for the way back.
+void sbs_sheet_html(const sbs_draw *d, const char *sheet, const char *key_name, agrl_buf *out);
+
+typedef struct sbs_gsb {
+  size_t good, same, bad;  // B better, neither, A better
+  size_t missing;          // on the sheet and not graded
+  double gsb, low, high;   // (good - bad) / (good + same + bad), 95 % bootstrap interval (1,000 resamples, fixed seed); NaN without grades
+  char *a, *b;             // as the key names them; owned
+} sbs_gsb;
+
+// AGRL_EPARSE when grades and key are of different sheets, an id is not on it or graded twice, or a grade is no grade.
+agrl_rc sbs_grade(const agrl_json *grades, const agrl_json *key, sbs_gsb *out, agrl_error *err);
+void sbs_gsb_release(sbs_gsb *g);
+
+#endif

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Grades of a sheet, un-blinded by its key: GSB = (good - bad) / (good + same + bad).
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "common/base/rng.h"
+#include "deploy/ctl/sbs.h"
+
+#define RESAMPLES 1000
+
+static const char *text_of(const agrl_json *j, const char *key) {
+  const char *s = NULL;
+  return agrl_json_str(agrl_json_get(j, key), &s, NULL) ? s : "";
+}
+
+static int by_value(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+static void interval(const int *values, size_t n, sbs_gsb *out) {
+  double *drawn = agrl_xcalloc(RESAMPLES, sizeof *drawn);
+  agrl_rng rng;
+  agrl_rng_init(&rng, 20251120, 8);
+  for (size_t r = 0; r < RESAMPLES; r++) {
+    int sum = 0;
+    for (size_t i = 0; i < n; i++) sum += values[agrl_rng_below(&rng, (uint32_t)n)];
+    drawn[r] = (double)sum / (double)n;
+  }
+  qsort(drawn, RESAMPLES, sizeof *drawn, by_value);
+  out->low = drawn[RESAMPLES / 40];
+  out->high = drawn[RESAMPLES - 1 - RESAMPLES / 40];
+  free(drawn);
+}
+
+// +1: B is better, -1: A is. left: whose answer stood left.
+static agrl_rc value_of(const char *id, const char *grade, const char *left, int *value, agrl_error *err) {
+  bool is_left = !strcmp(grade, "left"), is_right = !strcmp(grade, "right");
+  if (!is_left && !is_right && strcmp(grade, "same") != 0)
+    return agrl_fail(err, AGRL_EPARSE, "grades: item \"%.60s\" is graded \"%.20s\", expected left, same or right", id, grade);
+  *value = !is_left && !is_right ? 0 : is_left == !strcmp(left, "b") ? 1 : -1;
+  return AGRL_OK;
+}
+
+agrl_rc sbs_grade(const agrl_json *grades, const agrl_json *key, sbs_gsb *out, agrl_error *err) {
+  *out = (sbs_gsb){.gsb = NAN, .low = NAN, .high = NAN};
+  const char *sheet = text_of(key, "sheet");
+  const agrl_json *list = agrl_json_get(grades, "grades"), *items = agrl_json_get(key, "items");
+  size_t n = agrl_json_len(list), total = agrl_json_len(items), done = 0;
+  if (!*sheet || !total) return agrl_fail(err, AGRL_EPARSE, "the key has no sheet or no items; expected the .key.json that agrlctl sbs wrote");
+  if (!list || strcmp(text_of(grades, "sheet"), sheet) != 0)
+    return agrl_fail(err, AGRL_EPARSE, "the grades are of sheet \"%.20s\", the key is of sheet \"%.20s\"; give the key that was written with the sheet",
+                     text_of(grades, "sheet"), sheet);
+  int *values = agrl_xcalloc(n + 1, sizeof *values);
+  bool *graded = agrl_xcalloc(total, sizeof *graded);
+  agrl_rc rc = AGRL_OK;
+  for (size_t i = 0; i < n && !rc; i++) {
+    const char *id = text_of(agrl_json_at(list, i), "id");
+    size_t k = 0;
+    while (k < total && strcmp(text_of(agrl_json_at(items, k), "id"), id) != 0) k++;
+    if (k == total) rc = agrl_fail(err, AGRL_EPARSE, "grades: item \"%.60s\" is not on the sheet", id);
+    else if (graded[k]) rc = agrl_fail(err, AGRL_EPARSE, "grades: item \"%.60s\" is graded twice", id);
+    else rc = value_of(id, text_of(agrl_json_at(list, i), "grade"), text_of(agrl_json_at(items, k), "left"), &values[done], err);
+    if (rc) break;
+    graded[k] = true;
+    out->good += values[done] > 0;
+    out->bad += values[done] < 0;
+    out->same += values[done] == 0;
+    done++;
+  }
+  out->missing = total - done;
+  if (!rc && done) {
+    out->gsb = ((double)out->good - (double)out->bad) / (double)done;
+    interval(values, done, out);
+  }
+  out->a = agrl_xstrdup(text_of(key, "a"));
+  out->b = agrl_xstrdup(text_of(key, "b"));
+  free(values);
+  free(graded);
+  return rc;
+}
+
+void sbs_gsb_release(sbs_gsb *g) {
+  free(g->a);
+  free(g->b);
+}
