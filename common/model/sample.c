@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sampling one token from a row of logits. Filters find a cut-off logit by selection, not by a sort: what is kept are the
-// logits above the cut-off and the first so many equal to it, so ties resolve to the lower token id. Everything is a
-// function of the row and u alone. scratch holds one row (vocab floats).
+// logits above the cut-off and the first so many equal to it, so ties resolve to the lower token id. Unfiltered, the row is
+// read twice (maximum, sums of blocks) and one block a third time. Everything is a function of the row and u alone. scratch holds
+// one row (vocab floats).
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 
@@ -108,15 +110,8 @@ static double exp_row(const float *logits, size_t vocab, float max, double tempe
 
 // Index of the element where the running sum of p(n) passes x; never one of mass 0.
 static size_t walk(const float *p, size_t n, double x) {
-  enum { BLOCK = 256 };
-  size_t at = 0, best = 0;
-  for (; at + BLOCK < n; at += BLOCK) {
-    double s = sum8(p + at, BLOCK);
-    if (x < s) break;
-    x -= s;
-  }
-  for (best = at; best > 0 && !(p[best] > 0); best--) continue;
-  for (; at < n; at++) {
+  size_t best = 0;
+  for (size_t at = 0; at < n; at++) {
     if (!(p[at] > 0)) continue;
     best = at;
     if (x < p[at]) break;
@@ -167,37 +162,55 @@ static int32_t sample_filtered(const float *logits, size_t vocab, float max, dou
   return (int32_t)token;
 }
 
-// At temperature 1 and unfiltered: the same arithmetic as the learner's log-probs, so that both agree to the last bit.
-static float plain_logprob(const float *logits, size_t vocab, size_t token) {
-  float lse;
-  agrl_logsumexp(NULL, &lse, logits, 1, vocab);
-  return logits[token] - lse;
+static int32_t largest(const float *logits, size_t vocab) {
+  size_t best = 0;
+  for (size_t i = 1; i < vocab; i++)
+    if (logits[i] > logits[best] || isnan(logits[best])) best = i;
+  return (int32_t)best;
+}
+
+static size_t n_blocks(size_t vocab) { return (vocab + AGRL_SOFTMAX_BLOCK - 1) / AGRL_SOFTMAX_BLOCK; }
+
+// Where the running sum passes x, by the sums of blocks, then through one block.
+static size_t draw_plain(const float *logits, size_t vocab, float top, float inv, const float *sums, double x) {
+  const size_t blocks = n_blocks(vocab);
+  float p[AGRL_SOFTMAX_BLOCK] = {0};
+  double left = x;
+  size_t block = 0;
+  for (size_t b = 0; b < blocks; b++) {
+    if (!(sums[b] > 0)) continue;
+    block = b;
+    left = x;
+    if (x < sums[b]) break;
+    x -= sums[b];
+  }
+  const size_t at = block * AGRL_SOFTMAX_BLOCK, n = vocab - at < AGRL_SOFTMAX_BLOCK ? vocab - at : AGRL_SOFTMAX_BLOCK;
+  for (size_t i = 0; i < n; i++) p[i] = (logits[at + i] - top) * inv;
+  agrl_expf(p, p, n);
+  return at + walk(p, n, left);
 }
 
 int32_t agrl_sample(const float *logits, size_t vocab, double temperature, int top_k, double top_p, double u, float *scratch,
                     float *logprob) {
-  size_t best = 0;
-  float max = -INFINITY;
-  bool bad = false;
-  for (size_t i = 0; i < vocab; i++) {
-    bad |= isnan(logits[i]);
-    if (logits[i] > max) max = logits[best = i];
-  }
-  if (bad || !isfinite(max)) {  // diverged weights: the caller sees a log-prob that is not a number
+  const bool filtered = (top_k > 0 && (size_t)top_k < vocab) || top_p < 1;
+  const float inv = temperature > 0 && !filtered ? (float)fmin(1 / temperature, (double)FLT_MAX) : 1;
+  float top;
+  const float lse = agrl_softmax_blocks(scratch, &top, logits, vocab, inv);  // at temperature 1 the learner's, to the last bit
+  if (isnan(lse)) {  // diverged weights: the caller sees a log-prob that is not a number
     *logprob = NAN;
-    return (int32_t)best;
+    return largest(logits, vocab);
   }
   if (temperature <= 0) {
-    *logprob = plain_logprob(logits, vocab, best);
-    return (int32_t)best;
+    const int32_t best = largest(logits, vocab);
+    *logprob = top - lse;
+    return best;
   }
-  if ((top_k > 0 && (size_t)top_k < vocab) || top_p < 1) {
-    cutoff cut = find_cutoff(logits, vocab, max, temperature, top_k, top_p, scratch);
-    return sample_filtered(logits, vocab, max, temperature, cut, u, scratch, logprob);
+  if (filtered) {
+    cutoff cut = find_cutoff(logits, vocab, top, temperature, top_k, top_p, scratch);
+    return sample_filtered(logits, vocab, top, temperature, cut, u, scratch, logprob);
   }
-  const double total = exp_row(logits, vocab, max, temperature, scratch);
-  const size_t token = walk(scratch, vocab, u * total);
-  *logprob = temperature == 1 ? plain_logprob(logits, vocab, token)
-                              : (float)(((double)logits[token] - max) / temperature - log(total));
+  const double total = sum8(scratch, n_blocks(vocab));
+  const size_t token = draw_plain(logits, vocab, top, inv, scratch, u * total);
+  *logprob = temperature == 1 ? logits[token] - lse : (float)(((double)logits[token] - top) / temperature - log(total));
   return (int32_t)token;
 }

@@ -104,6 +104,29 @@ static void k_logsumexp(float *lse, const float *logits, size_t M, size_t V) {
   }
 }
 
+// The sums of k_logsumexp, in the same order, and those of each block beside them.
+static float k_softmax_blocks(float *sums, float *top_out, const float *logits, size_t V, float inv) {
+  const float top = *top_out = row_max(logits, V);
+  vf s0 = {0}, s1 = {0};
+  float tail = 0;
+  for (size_t i = 0, b = 0; i < V; b++) {
+    const size_t end = V - i < AGRL_SOFTMAX_BLOCK ? V : i + AGRL_SOFTMAX_BLOCK;
+    vf b0 = {0}, b1 = {0};
+    for (; i + 2 * VL <= end; i += 2 * VL) {
+      const vf p0 = v_exp((v_ld(logits + i) - top) * inv), p1 = v_exp((v_ld(logits + i + VL) - top) * inv);
+      s0 += p0, b0 += p0;
+      s1 += p1, b1 += p1;
+    }
+    float rest = 0;
+    for (; i < end; i++) {
+      const float p = v_exp(v_set((logits[i] - top) * inv))[0];
+      rest += p, tail += p;
+    }
+    sums[b] = v_total(b0 + b1) + rest;
+  }
+  return top + logf(v_total(s0 + s1) + tail);
+}
+
 static void k_logp_bwd(float *logits, const float *lse, const int32_t *target, const float *dlogp, size_t M, size_t V) {
   for (size_t m = 0; m < M; m++, logits += V) {
     float d = target[m] < 0 ? 0.0f : dlogp[m];

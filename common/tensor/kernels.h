@@ -51,6 +51,7 @@ typedef struct agrl_kernels {
                      size_t c1);
   void (*rope)(float *x, const int32_t *pos, const float *cos_sin, size_t M, size_t n_heads, size_t head_dim, int dir);
   void (*logsumexp)(float *lse, const float *logits, size_t M, size_t V);
+  float (*softmax_blocks)(float *sums, float *top, const float *logits, size_t V, float inv);
   void (*logp_bwd)(float *logits, const float *lse, const int32_t *target, const float *dlogp, size_t M, size_t V);
   void (*entropy)(float *entropy, const float *logits, const float *lse, size_t M, size_t V);
 

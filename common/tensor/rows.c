@@ -99,6 +99,10 @@ void agrl_logsumexp(agrl_pool *pool, float *lse, const float *logits, size_t M, 
   agrl_parallel_range(pool, M, 1, rows_min(V), lse_range, &(softmax_job){.out = lse, .logits = logits, .V = V});
 }
 
+float agrl_softmax_blocks(float *sums, float *top, const float *logits, size_t V, float inv) {
+  return agrl_kernels_use->softmax_blocks(sums, top, logits, V, inv);
+}
+
 static void logp_bwd_range(void *arg, size_t lo, size_t hi) {
   const softmax_job *j = arg;
   agrl_kernels_use->logp_bwd(j->grad + lo * j->V, j->lse + lo, j->target + lo, j->dlogp + lo, hi - lo, j->V);

@@ -96,6 +96,11 @@ void agrl_swiglu_bwd(agrl_pool *pool, float *dg, float *du, const float *dy, con
 
 // Log-softmax pieces over rows of logits (M,V): lse(M).
 void agrl_logsumexp(agrl_pool *pool, float *lse, const float *logits, size_t M, size_t V);
+// What drawing a token from a row needs: its maximum *top, sums[b] of exp((logit - *top) * inv) over block b of the row
+// (ceil(V / AGRL_SOFTMAX_BLOCK) of them), and, returned, *top + log of all: at inv 1 agrl_logsumexp's to the last bit. NaN where
+// the row holds a NaN or +inf, or no finite value; *top is then undefined. One thread.
+enum { AGRL_SOFTMAX_BLOCK = 256 };
+float agrl_softmax_blocks(float *sums, float *top, const float *logits, size_t V, float inv);
 // logits(M,V) -> d(loss)/d(logits) in place for loss = sum_m dlogp[m] * log p(target[m]), that is
 // dlogp[m] * (onehot - softmax). Rows with target -1 become 0.
 void agrl_logp_bwd(agrl_pool *pool, float *logits, const float *lse, const int32_t *target, const float *dlogp,

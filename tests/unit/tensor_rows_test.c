@@ -185,6 +185,25 @@ static void log_softmax(void **state) {
     }
     free(x), free(g), free(c.x), free(grad);
   }
+  FOR_EACH_CPU(cpu) {  // sums of blocks: the same lse to the last bit, and every block's mass
+    for (size_t V = 1; V < 1500; V += 1 + V / 5) {
+      float *x = tc_floats(V, V, 4), sums[6], top, lse;
+      agrl_logsumexp(NULL, &lse, x, 1, V);
+      const float inv[] = {1, 1 / 0.7f};
+      for (int k = 0; k < 2; k++) {
+        double want[6] = {0}, most = -1e9;
+        for (size_t i = 0; i < V; i++) most = fmax(most, (double)x[i]);
+        for (size_t i = 0; i < V; i++) want[i / AGRL_SOFTMAX_BLOCK] += exp(((double)x[i] - most) * (double)inv[k]);
+        const float all = agrl_softmax_blocks(sums, &top, x, V, inv[k]);
+        assert_true((double)top == most);
+        if (k == 0) tc_same("lse of blocks", &all, &lse, sizeof lse);
+        tc_near("sums of blocks", sums, want, (V + AGRL_SOFTMAX_BLOCK - 1) / AGRL_SOFTMAX_BLOCK, 2e-6);
+      }
+      x[V / 2] = NAN;
+      assert_true(isnan(agrl_softmax_blocks(sums, &top, x, V, 1)));
+      free(x);
+    }
+  }
   FOR_EACH_CPU(cpu) {  // forbidden tokens (-inf) and large logits
     float x[5] = {-INFINITY, 3000, 3000, -INFINITY, 3000}, lse, ent;
     agrl_logsumexp(NULL, &lse, x, 1, 5);
