@@ -5,8 +5,10 @@
 // they enter a product, all else is f32. f32: products through OpenBLAS, nothing rounded. Results do not depend on the
 // thread count or on how sequences are packed (gradients: up to the order of their sum). Not thread-safe; uses the pool.
 // State, one block reserved for max_tokens and touched once: per token and layer 4 * (2 hidden + 2 heads * head_dim +
-// 2 kv_heads * head_dim + heads + 2 ffn) bytes (QK-norm: 4 * (heads + kv_heads) * head_dim more), and scratch of about two
-// layers. With AGRL_RECOMPUTE_LAYER 4 * hidden bytes per token and layer, and that much of one layer once; backward then
+// 2 kv_heads * head_dim + heads + 2 ffn) bytes (QK-norm: 4 * (heads + kv_heads) * head_dim more). Scratch: a token 4 * (8 hidden
+// + 3 ffn + 2 heads * head_dim + 2 kv_heads * head_dim) bytes; a chunk of logits (at most 64 MiB, but 64 rows); the inputs of
+// products in bf16, three buffers of 2 bytes an element of the widest of max_tokens, two of them at least of a chunk of
+// logits. With AGRL_RECOMPUTE_LAYER 4 * hidden bytes per token and layer, and that much of one layer once; backward then
 // computes every layer but the last again: 18 % more time at the 135M shape, the same gradients to the last bit.
 #ifndef AGRL_MODEL_TRAIN_H
 #define AGRL_MODEL_TRAIN_H
