@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # bash completion of agrlctl: commands, options, and their values; configuration keys come from `agrlctl config dump`.
 
-_agrlctl_commands='up down status scale top logs eval report config rules doctor replay data model experiment version help'
+_agrlctl_commands='up down status scale top logs eval report sbs config rules doctor replay data model experiment version help'
 _agrlctl_job='--run-dir --config --help'
 
 # _agrlctl_options COMMAND: its options
@@ -16,6 +16,7 @@ _agrlctl_options() {
     logs) echo "$_agrlctl_job -f -n" ;;
     eval) echo "$_agrlctl_job --checkpoint --data --dev --samples --seed --limit --label" ;;
     report) echo "$_agrlctl_job --evaluate -q" ;;
+    sbs) echo "$_agrlctl_job --items --seed --split --out --grades --key -o" ;;
     config) echo '--help-text --help' ;;
     rules) echo "$_agrlctl_job --rules --data --row -o" ;;
     replay) echo "$_agrlctl_job --state --limit --out -o" ;;
@@ -76,6 +77,10 @@ _agrlctl_word() {
     rules)
       if [[ -z $verb ]]; then mapfile -t COMPREPLY < <(compgen -W 'check explain' -- "$cur")
       elif [[ -z ${words[1]-} ]]; then mapfile -t COMPREPLY < <(compgen -f -- "$cur") && compopt -o filenames 2>/dev/null; fi ;;
+    sbs)
+      [[ -n ${words[1]-} ]] && return
+      mapfile -t COMPREPLY < <(compgen -W "$(_agrlctl_checkpoints)" -- "$cur"; compgen -f -X '!*.jsonl' -- "$cur")
+      compopt -o filenames 2>/dev/null ;;
     data) [[ -z $verb ]] && mapfile -t COMPREPLY < <(compgen -W make -- "$cur") ;;
     replay) [[ -z $verb ]] && mapfile -t COMPREPLY < <(compgen -W 'ls show export' -- "$cur") ;;
     model)
@@ -104,9 +109,9 @@ _agrlctl_value() {
     --eval)
       [[ $1 == data ]] && return 0
       mapfile -t COMPREPLY < <(compgen -f -- "$cur") && compopt -o filenames 2>/dev/null ;;
-    --config | --data | --dev | --rules | --out)
+    --config | --data | --dev | --rules | --out | --grades | --key)
       mapfile -t COMPREPLY < <(compgen -f -- "$cur") && compopt -o filenames 2>/dev/null ;;
-    --actors | --timeout | --interval | -n | --limit | --row | --label | --samples | --seed | --train | --natural | --reference | --departments | --leaves | --synonyms | --system | --max-new | --threads) ;;
+    --actors | --timeout | --interval | -n | --limit | --row | --label | --samples | --items | --split | --seed | --train | --natural | --reference | --departments | --leaves | --synonyms | --system | --max-new | --threads) ;;
     *) return 1 ;;
   esac
   return 0
@@ -123,7 +128,7 @@ _agrlctl() {
   for ((i = 1; i < COMP_CWORD; i++)); do
     case ${COMP_WORDS[i]} in
       -o | -n | --config | --data | --dev | --eval | --rules | --run-dir | --actors | --set | --timeout | --interval | --checkpoint | \
-        --limit | --label | --samples | --state | --out | --seed | --train | --natural | --reference | --departments | --leaves | --synonyms | \
+        --limit | --label | --samples | --items | --split | --grades | --key | --state | --out | --seed | --train | --natural | --reference | --departments | --leaves | --synonyms | \
         --dtype | --system | --max-new | --threads | --row)
         [[ ${COMP_WORDS[i + 1]-} == '=' ]] && i=$((i + 1))
         i=$((i + 1)) ;;

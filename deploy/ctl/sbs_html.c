@@ -12,8 +12,8 @@ static const char css[] =
 
 static const char body[] =
     "<h1>Which answer is better?</h1>\n"
-    "<p class=\"muted\">Two models judged how well a product fits a query: 4 Excellent, 3 Related, 2 Mismatch, 1 Irrelevant. Grade the whole "
-    "answer, tier and reasons. Which model stands left changes from item to item.</p>\n"
+    "<p class=\"muted\">Two models judged how well a product fits a query, from tier 4 (best) to 1. Grade the whole answer, tier and "
+    "reasons. Which model stands left changes from item to item.</p>\n"
     "<div class=\"bar\"><span id=\"count\"></span><span class=\"muted\" id=\"note\"></span></div><div id=\"bar\"><div id=\"fill\"></div></div>\n"
     "<p id=\"query\"></p><table id=\"product\"></table>\n"
     "<div id=\"pair\"><div class=\"side\" id=\"l\"><pre id=\"left\"></pre></div><div class=\"side\" id=\"r\"><pre id=\"right\"></pre></div></div>\n"

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The happy path: data -> SFT -> the full loop -> report, with every reading command of agrlctl used while it runs.
+# The happy path: data -> SFT -> the full loop -> report, with every reading command of agrlctl used while it runs, checkpoints
+# evaluated on the way, and two of them made into a grading sheet.
 . "$(dirname "$0")/lib.sh"
 make_data
-start_job --set grpo.versions=60
+start_job --set grpo.versions=60 --set eval.interval=12 --set eval.rows=40 --set learner.keep=1
 wait_for 60 "RL version 2" version_is 2
 agrlctl status --run-dir "$run" -o json | jq -e '.processes | length >= 5' >/dev/null || die "status -o json"
 for p in 0 1 2 3 10 11; do
@@ -33,10 +34,24 @@ agrlctl status --run-dir "$run" >/dev/null || die "the job was over before all o
 wait_for 120 "end of the job" job_over
 version_is 60 || die "the job ended at version $(version)"
 check_invariants 60
-for f in report.txt report.svg report.json checkpoints/sft/model.safetensors checkpoints/latest/config.json; do
+for f in report.txt report.svg report.json report.html checkpoints/sft/model.safetensors checkpoints/latest/config.json; do
   [ -s "$run/$f" ] || die "no $f"
 done
 grep -q 'macro F1' "$run/report.txt" || die "the report has no macro F1"
 jq -es 'map(select(.phase == "rl")) | all(.staleness_max <= 4)' "$run/metrics.jsonl" >/dev/null || die "staleness beyond the bound"
 jq -es 'map(select(.phase == "rl").guided_ratio) | add > 0' "$run/metrics.jsonl" >/dev/null || die "no guided group in the whole run"
+# The last version was evaluated while training whatever else was; the best of all is kept, though one checkpoint is.
+[ -s "$run/eval/v00000001-00000060/eval.json" ] || die "the last version has no evaluation of the training: $(ls "$run/eval")"
+[ ! -L "$run/checkpoints/evaluating" ] || die "a version is still pinned"
+best=$(jq -s 'max_by([.macro_f1, -.version]).version' "$run"/eval/v*/eval.json)
+[ "$(readlink "$run/checkpoints/best")" = "v00000001-$(printf %08d "$best")" ] ||
+  die "best is $(readlink "$run/checkpoints/best"), but version $best has the best macro F1"
+[ -s "$run/checkpoints/best/model.safetensors" ] || die "the best version was not kept"
+jq -es --argjson n "$(ls -d "$run"/eval/v*/ | wc -l)" '.[0].curves.eval | length == $n and all(.macro_f1 != null)' "$run/report.json" >/dev/null ||
+  die "the report's curve has not every version that was evaluated"
+agrlctl sbs sft latest --run-dir "$run" --items 10 >"$work/sbs" || { cat "$work/sbs"; die "sbs"; }
+jq '{sheet, grades: [.items[] | {id, grade: (if .left == "b" then "left" else "right" end)}]}' "$run/sbs-sft-latest.key.json" >"$work/grades.json"
+agrlctl sbs --grades "$work/grades.json" --key "$run/sbs-sft-latest.key.json" -o json | jq -e '.gsb == 1 and .missing == 0 and .a == "sft"' >/dev/null ||
+  die "B is always graded better, and GSB is not 1"
+agrlctl sbs sft latest --run-dir "$run" --items 10 --seed 2 >"$work/sbs" 2>&1 && die "another sheet's key was replaced"
 say ok

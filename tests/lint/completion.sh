@@ -64,6 +64,9 @@ expect '--actors' agrlctl up --ac
 expect 'actor-7 learner' agrlctl logs --run-dir "$run" ''
 expect 'actor-7' agrlctl logs --run-dir = "$run" a
 expect 'sft' agrlctl eval --run-dir "$run" --checkpoint s
+expect 'sft' agrlctl sbs --run-dir "$run" s
+expect 'latest' agrlctl sbs --run-dir "$run" --items 5 sft la
+expect '' agrlctl sbs --run-dir "$run" sft latest s
 expect 'json' agrlctl status -o j
 expect 'trained' agrlctl replay ls --state t
 expect 'ls' agrlctl replay l

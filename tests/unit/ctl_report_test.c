@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// The report from a run directory of known results: what stands in text, JSON and page, which results are compared, which
+// versions make the curve, and that the page neither loads anything nor lets a name become markup.
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/base/file.h"
+#include "common/base/mem.h"
+#include "deploy/ctl/report.h"
+
+static char dir[64];
+static agrl_config config;
+
+static int setup(void **state) {
+  strcpy(dir, "/tmp/agrl-report-XXXXXX");
+  if (!mkdtemp(dir)) return -1;
+  agrl_config_load(NULL, &config, NULL);
+  return agrl_config_set(&config, "run.dir", dir, NULL) || agrl_config_set(&config, "run.name", "evil-run", NULL);
+}
+
+static int teardown(void **state) {
+  agrl_config_release(&config);
+  return agrl_file_remove_tree(dir, NULL) != AGRL_OK;
+}
+
+static void put(const char *label, const char *split, unsigned version, unsigned rows, double f1) {
+  char *folder = agrl_xasprintf("%s/eval/%s", dir, label), *path = agrl_xasprintf("%s/%s.json", folder, split);
+  char *text = agrl_xasprintf(
+      "{\"version\":%u,\"epoch\":1,\"split\":\"%s\",\"n\":%u,\"accuracy\":0.5,\"accuracy_ci\":[0.4,0.6],\"macro_f1\":%g,\"macro_f1_ci\":[%g,%g],"
+      "\"f1\":{\"4\":0.713,\"3\":0.5,\"2\":null,\"1\":1},\"f1_ci\":{\"4\":[0.6,0.8],\"3\":[0.4,0.6],\"2\":[null,null],\"1\":[1,1]},"
+      "\"by_type\":{\"<script>alert(1)</script>\":{\"n\":3,\"accuracy\":0.5,\"macro_f1\":0.25,\"macro_f1_ci\":[0.1,0.4]}},"
+      "\"confusion\":[[7,0,0,0],[0,11,0,0],[0,0,13,0],[17,0,0,19]],\"unreadable\":[0,0,0,23],"
+      "\"argmax\":{\"macro_f1\":0.625,\"macro_f1_ci\":[0.5,0.75]},\"calibration\":{\"ece\":0.0875,\"bins\":[{\"n\":50,\"confidence\":0.5,\"accuracy\":0.25},"
+      "{\"n\":4,\"confidence\":0.9,\"accuracy\":1}]},\"threshold\":{\"b\":0.375,\"chosen_on\":\"a & b\",\"dev_n\":9,\"macro_f1\":0.8125},"
+      "\"pass_at_k\":[{\"k\":1,\"value\":0.5,\"value_ci\":[0.4,0.6]},{\"k\":2,\"value\":0.75,\"value_ci\":[0.7,0.8]}]}",
+      version, split, rows, f1, f1 - 0.05, f1 + 0.05);
+  assert_int_equal(agrl_file_mkdirs(folder, NULL), AGRL_OK);
+  assert_int_equal(agrl_file_write_atomic(path, text, strlen(text), NULL), AGRL_OK);
+  free(folder);
+  free(path);
+  free(text);
+}
+
+static void has(const agrl_buf *page, const char *what) {
+  if (!strstr(page->data, what)) fail_msg("no \"%s\" in\n%s", what, page->data);
+}
+static size_t count(const char *s, const char *what) {
+  size_t n = 0;
+  for (; (s = strstr(s, what)); s += strlen(what)) n++;
+  return n;
+}
+
+static void everything(void **state) {
+  put("sft", "eval", 0, 400, 0.5);
+  put("latest", "eval", 30, 400, 0.625);
+  put("best", "eval", 20, 400, 0.688);
+  put("latest", "natural", 30, 100, 0.375);
+  put("v00000001-00000020", "eval", 20, 400, 0.688);
+  put("v00000001-00000010", "eval", 10, 400, 0.562);
+  put("v00000001-00000010", "dev", 10, 50, 0.438);
+  put("other", "eval", 10, 400, 0.9);  // no label of the report
+  report r;
+  agrl_buf text = {0}, json = {0}, html = {0};
+  assert_int_equal(report_load(&r, &config, NULL), AGRL_OK);
+  assert_int_equal(r.n_splits, 2);
+  report_text(&r, &text);
+  report_json(&r, &json);
+  report_html(&r, &html);
+  has(&text, "macro F1               0.500 [0.450, 0.550]    0.688 [0.638, 0.738]    0.625 [0.575, 0.675]    +0.125");
+  has(&text, "F1 of tier 4         0.713 [0.600, 0.800]");
+  has(&text, "best, version 20");
+  has(&text, "macro F1, likeliest    0.625 [0.500, 0.750]");
+  has(&text, "    gold tier 4                    19       0       0      17          23");
+  has(&text, "while training, eval: macro F1 by version\n       0  0.500 [0.450, 0.550]\n      10  0.562");
+  has(&text, "while training, dev: macro F1 by version\n      10  0.438");  // no SFT of as many rows
+  agrl_json *j = NULL;
+  assert_int_equal(agrl_json_parse(json.data, json.len, "report.json", &j, NULL), AGRL_OK);
+  const agrl_json *curve = agrl_json_get(agrl_json_get(j, "curves"), "eval");
+  assert_int_equal(agrl_json_len(curve), 3);
+  double v = 0;
+  assert_true(agrl_json_f64(agrl_json_get(agrl_json_at(curve, 2), "version"), &v) && v == 20);
+  assert_true(agrl_json_f64(agrl_json_get(agrl_json_at(curve, 2), "macro_f1"), &v) && v == 0.688);
+  assert_true(agrl_json_f64(agrl_json_get(agrl_json_get(agrl_json_get(agrl_json_get(j, "splits"), "eval"), "best"), "macro_f1"), &v) && v == 0.688);
+  agrl_json_free(j);
+  has(&html, "<td>macro F1</td><td class=\"n\">0.500 <span class=\"muted\">[0.450, 0.550]</span></td><td class=\"n\">0.688");
+  has(&html, "&lt;script&gt;alert(1)&lt;/script&gt;");
+  has(&html, "chosen on 9 rows: a &amp; b");
+  has(&html, "its figure flatters it");
+  has(&html, "pass@k");
+  assert_null(strstr(html.data, "<script"));  // a page without a script
+  assert_null(strstr(html.data, "href"));
+  assert_null(strstr(html.data, "src="));
+  assert_int_equal(count(html.data, "http"), count(html.data, "xmlns=\"http://www.w3.org/2000/svg\"") + 1);  // http-equiv
+  assert_int_equal(count(html.data, "<svg"), count(html.data, "</svg>"));
+  assert_int_equal(count(html.data, "<table"), count(html.data, "</table>"));
+  assert_int_equal(count(html.data, "<tr"), count(html.data, "</tr>"));
+  assert_int_equal(count(html.data, "<div"), count(html.data, "</div>"));
+  assert_int_equal(count(html.data, "nan"), 0);
+  agrl_buf_release(&text);
+  agrl_buf_release(&json);
+  agrl_buf_release(&html);
+  report_release(&r);
+}
+
+static void nothing(void **state) {
+  report r;
+  agrl_buf html = {0};
+  assert_int_equal(report_load(&r, &config, NULL), AGRL_OK);
+  report_html(&r, &html);
+  has(&html, "Not evaluated yet");
+  agrl_buf_release(&html);
+  report_release(&r);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(everything, setup, teardown),
+                                     cmocka_unit_test_setup_teardown(nothing, setup, teardown)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
