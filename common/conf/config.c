@@ -120,7 +120,7 @@ const agrl_conf_key agrl_config_table[] = {
     TIME("learner.batch_wait", learner.batch_wait_ns, "30s", 0.1, 3600, "Deadline of one request for a batch."),
     ENUM("learner.recompute", learner.recompute, "none", recomputes, "Activations kept for the backward pass: none is computed again, or of a layer only its input is kept and the rest computed again (less memory, about a fifth more time, the same gradients)."),
 
-    INT("eval.interval", eval.interval, "0", 0, 1e9, "Versions between evaluations while training, a multiple of learner.checkpoint_every; the best version is kept as checkpoints/best. 0: none."),
+    INT("eval.interval", eval.every, "0", 0, 1e9, "Versions between evaluations while training, a multiple of learner.checkpoint_every; the best version is kept as checkpoints/best. 0: none."),
     INT("eval.rows", eval.rows, "0", 0, 1e9, "Rows of each held-out file that these use, the first ones; 0: all."),
     INT("eval.threads", eval.threads, "1", 1, 256, "Compute threads of these; they run at the lowest priority, beside the training."),
 

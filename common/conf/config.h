@@ -93,7 +93,7 @@ typedef struct agrl_config {
     int recompute;             // agrl_recompute of common/model/train.h
   } learner;
   struct {
-    int64_t interval;  // versions between evaluations while training; 0: none
+    int64_t every;  // versions between evaluations while training; 0: none
     int64_t rows, threads;
   } eval;
   struct {

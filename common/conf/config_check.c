@@ -133,7 +133,7 @@ static agrl_rc check_run(const agrl_config *c, agrl_error *err) {
 
 // Only what is in a checkpoint can be evaluated.
 static agrl_rc check_eval(const agrl_config *c, agrl_error *err) {
-  int64_t interval = c->eval.interval, every = c->learner.checkpoint_every;
+  int64_t interval = c->eval.every, every = c->learner.checkpoint_every;
   if (interval % every == 0) return AGRL_OK;
   return agrl_fail(err, AGRL_ECONFIG, "eval.interval: %" PRId64 " is no multiple of learner.checkpoint_every %" PRId64 "; the nearest is %" PRId64,
                    interval, every, interval < every ? every : (interval + every / 2) / every * every);

@@ -82,7 +82,7 @@ static void take_score(ctl_evals *e, const char *name, double macro_f1) {
 
 agrl_rc ctl_evals_init(ctl_evals *e, const agrl_config *config, ctl_view *view, agrl_error *err) {
   *e = (ctl_evals){.config = config, .view = view};
-  if (!config->eval.interval || !*config->data.eval) return AGRL_OK;
+  if (!config->eval.every || !*config->data.eval) return AGRL_OK;
   e->program = ctl_program("agrl-eval");
   if (!e->program) return agrl_fail(err, AGRL_ENOENT, "agrl-eval is neither beside agrlctl nor in $PATH; build or install it, or set eval.interval: 0");
   e->root = agrl_path_join(config->run.dir, "checkpoints");
@@ -106,7 +106,7 @@ static bool find_due(const ctl_evals *e, char name[32]) {
     const char *at = base(found.gl_pathv[i]);
     if (sscanf(at, "v%8u-%8u", &epoch, &step) != 2 || step == 0) continue;
     if (strcmp(at, e->done) <= 0) break;
-    if (step % e->config->eval.interval != 0 && step != e->config->grpo.versions) continue;
+    if (step % e->config->eval.every != 0 && step != e->config->grpo.versions) continue;
     snprintf(name, 32, "%s", at);
     due = !is_done(e, at);
     if (!due) break;  // older ones had their chance
