@@ -193,11 +193,11 @@ agrl_rc eval_generate(const eval_options *o, const agrl_dataset *data, eval_item
     r.bpe = bpe;
     find_tier_tokens(&r);
     weights = agrl_weights_from_f32(layout, block, *version);
+    agrl_block_free(block, layout->n_elements * sizeof(float));
     agrl_weights_pack(weights, NULL);
     rc = with_engine(&r, o, text, layout, weights, n, skipped, err);
   }
   agrl_weights_unref(weights);
-  if (block) agrl_block_free(block, layout->n_elements * sizeof(float));
   agrl_layout_free(layout);
   agrl_bpe_free(bpe);
   agrl_task_text_free(text);
