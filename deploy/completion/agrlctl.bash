@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # bash completion of agrlctl: commands, options, and their values; configuration keys come from `agrlctl config dump`.
 
-_agrlctl_commands='up down status scale top logs eval report sbs config rules doctor replay data model experiment version help'
+_agrlctl_commands='up down status scale top logs eval report sbs config rules doctor replay traces data model experiment version help'
 _agrlctl_job='--run-dir --config --help'
 
 # _agrlctl_options COMMAND: its options
@@ -20,6 +20,7 @@ _agrlctl_options() {
     config) echo '--help-text --help' ;;
     rules) echo "$_agrlctl_job --rules --data --row -o" ;;
     replay) echo "$_agrlctl_job --state --limit --out -o" ;;
+    traces) echo "$_agrlctl_job -o --limit" ;;
     data) echo '--out --seed --train --eval --natural --reference --departments --leaves --synonyms --help' ;;
     experiment) echo '--out --table -o --help' ;;
     model) echo '--dtype --system --max-new --threads -o --help' ;;
@@ -104,7 +105,9 @@ _agrlctl_value() {
       mapfile -t COMPREPLY < <(compgen -W "$(_agrlctl_checkpoints)" -- "$cur"; compgen -d -- "$cur")
       compopt -o filenames 2>/dev/null ;;
     --state) mapfile -t COMPREPLY < <(compgen -W 'open climb ready leased trained retired' -- "$cur") ;;
-    -o) mapfile -t COMPREPLY < <(compgen -W 'json text' -- "$cur") ;;
+    -o)
+      if [[ $1 == traces ]]; then mapfile -t COMPREPLY < <(compgen -f -- "$cur") && compopt -o filenames 2>/dev/null
+      else mapfile -t COMPREPLY < <(compgen -W 'json text' -- "$cur"); fi ;;
     --dtype) mapfile -t COMPREPLY < <(compgen -W 'bf16 f32' -- "$cur") ;;
     --eval)
       [[ $1 == data ]] && return 0

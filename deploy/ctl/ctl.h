@@ -19,7 +19,7 @@ typedef struct ctl_command {
 extern const ctl_command ctl_cmd_up, ctl_cmd_down, ctl_cmd_status, ctl_cmd_scale, ctl_cmd_top, ctl_cmd_logs,
     ctl_cmd_eval,
     ctl_cmd_report, ctl_cmd_config, ctl_cmd_rules, ctl_cmd_doctor, ctl_cmd_replay, ctl_cmd_data,
-    ctl_cmd_model, ctl_cmd_experiment, ctl_cmd_sbs;
+    ctl_cmd_model, ctl_cmd_experiment, ctl_cmd_sbs, ctl_cmd_traces;
 
 // The job a command acts on. Of --run-dir DIR, --config FILE, $AGRL_RUN_DIR the first given wins; a run directory that
 // `up` made has its effective configuration in DIR/agrl.yaml.

@@ -11,8 +11,8 @@ static const ctl_command *const commands[] = {&ctl_cmd_up,     &ctl_cmd_down,   
                                               &ctl_cmd_top,
                                               &ctl_cmd_logs,   &ctl_cmd_eval,   &ctl_cmd_report, &ctl_cmd_sbs,    &ctl_cmd_config,
                                               &ctl_cmd_rules,
-                                              &ctl_cmd_doctor, &ctl_cmd_replay, &ctl_cmd_data,   &ctl_cmd_model,
-                                              &ctl_cmd_experiment};
+                                              &ctl_cmd_doctor, &ctl_cmd_replay, &ctl_cmd_traces, &ctl_cmd_data,
+                                              &ctl_cmd_model,  &ctl_cmd_experiment};
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static const ctl_command *find(const char *name) {

@@ -68,6 +68,7 @@ expect 'sft' agrlctl sbs --run-dir "$run" s
 expect 'latest' agrlctl sbs --run-dir "$run" --items 5 sft la
 expect '' agrlctl sbs --run-dir "$run" sft latest s
 expect 'json' agrlctl status -o j
+expect "$run/logs" agrlctl traces -o "$run/l"
 expect 'trained' agrlctl replay ls --state t
 expect 'ls' agrlctl replay l
 expect '' agrlctl replay ls l

@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# agrlctl traces and rules explain on a real store of at least 5,000 traces, some of them from prompts that are hostile to a page:
+# written while the job runs and after it; in headless Chromium the page opens in under 2 s, its filters find what the export
+# says, the keys work, every token is shown, and no text becomes markup. The browser's part is skipped where there is none.
+. "$(dirname "$0")/lib.sh"
+make_data 5 3000 20
+evil='</script><script>document.title="owned"</script><img src=x onerror="document.title=1"> "quotes'"'"' & \u003c/pre>'
+jq -c --arg evil "$evil" 'if (input_line_number % 10) == 0 then .query += " " + $evil | .product.title = "<b>" + .product.title else . end' "$train" >"$work/evil.jsonl"
+train=$work/evil.jsonl
+start_job --no-eval --set grpo.versions=8 --set grpo.groups_per_step=40 --set model.context=256 --set sft.steps=400 --set obs.log_level=info
+some_traces() { [ "$(agrlctl replay ls --run-dir "$run" --limit 300 2>/dev/null | wc -l)" -gt 250 ]; }
+wait_for 120 'traces in the store' some_traces
+agrlctl traces --run-dir "$run" -o "$work/running.html" >"$work/out" || { cat "$work/out"; die 'traces while the job runs'; }
+grep -q '</html>' "$work/running.html" || die 'the page written while the job runs is not whole'
+wait_for 150 'end of the job' job_over
+agrlctl traces --run-dir "$run" >"$work/out" || { cat "$work/out"; die 'traces of a job that is over'; }
+cat "$work/out"
+page=$run/traces.html
+agrlctl replay export --run-dir "$run" --out "$work/store.jsonl" >/dev/null
+total=$(wc -l <"$work/store.jsonl")
+[ "$total" -ge 5000 ] || die "only $total traces"
+grep -q "$total of $total traces in " "$work/out" || die "not all of $total traces"
+[ "$(grep -o '</script' "$page" | wc -l)" = 2 ] || die 'a text ends a script element'
+grep -Eo '(src|href)=.?(https?:)?//|@import|url\(' "$page" && die 'the page asks for something from elsewhere'
+agrlctl traces --run-dir "$run" --limit 100 -o "$work/few.html" | grep -Eq "^agrlctl: (9[0-9]|100|8[0-9]) of $total" || die '--limit 100'
+got=0
+agrlctl traces --run-dir "$run" -o "$work/no/such/dir.html" 2>"$work/out" >/dev/null || got=$?
+[ $got = 66 ] && grep -q 'no/such' "$work/out" || die "a file that cannot be written: exit $got"
+got=0
+agrlctl traces --run-dir "$work/nowhere" 2>"$work/out" || got=$?
+[ $got = 66 ] || die "a job without a store: exit $got"
+
+# explain says of stored traces what was stored, whatever closed them
+for pick in '.reward == 1' '.g_format == false' '.g_format and (.g_rule | not)' '.level > 0' '.reward > 0 and .reward < 0.5'; do
+  id=$(jq -r "select($pick) | \"\(.group)/\(.member)\"" "$work/store.jsonl" | sed -n 1p)
+  [ -n "$id" ] || { say "no trace has $pick"; continue; }
+  agrlctl rules explain "$id" --run-dir "$run" -o json >"$work/explained" || die "rules explain $id"
+  jq -e '.stored.differs == false and .stored.reward == .explanation.reward' "$work/explained" >/dev/null || { cat "$work/explained"; die "$id, $pick"; }
+done
+
+browser=$(command -v chromium-headless-shell || command -v chromium || true)
+[ -n "$browser" ] || { say 'skipped: neither chromium-headless-shell nor chromium is installed'; exit 77; }
+dom() { "$browser" --headless --no-sandbox --disable-gpu --user-data-dir="$work/profile" --window-size=1400,900 --dump-dom "file://$1" 2>"$work/browser.log"; }
+fastest=99999
+for _ in 1 2 3; do
+  dom "$page" >"$work/dom" || { cat "$work/browser.log"; die 'the browser fails'; }
+  ready=$(grep -o 'data-ready="[0-9]*"' "$work/dom" | tr -dc 0-9)
+  [ -n "$ready" ] || { head -c 2000 "$work/dom"; die 'the script did not come to its end'; }
+  [ "$ready" -ge "$fastest" ] || fastest=$ready
+  [ "$fastest" -ge 2000 ] || break
+done
+[ "$fastest" -lt 2000 ] || die "the page needs $fastest ms"
+
+# The page drives itself: sets filters, presses keys, and compares with what the export says.
+count() { jq -s "map(select($1)) | length" "$work/store.jsonl"; }
+prompts=$(jq -r --arg evil "$evil" 'select(.query | contains($evil)) | .id' "$train" | jq -Rs 'split("\n")')
+cat >"$work/want.json" <<WANT
+{"total": $total, "tier": $(count '.tier == 4'), "gold": $(count '.gold_tier == 2'), "level": $(count '.level == 1'),
+ "reward": $(count '.missing == false and .reward >= 0.55 and .reward <= 0.95'), "format": $(count '.g_format | not'),
+ "rules": $(count '.g_format and (.g_rule | not)'), "outcome": $(count '.accurate | not'),
+ "closed": $(count '.g_rule | not'), "chosen": $(count '.chosen'), "version": $(count '.first_version <= 4 and .last_version >= 3'),
+ "evil": $(jq -s --argjson ids "$prompts" 'map(select(.prompt_id | IN($ids[]))) | length' "$work/store.jsonl"),
+ "texts": $(jq -sc '[range(0; length; 97) as $i | .[$i] | ["\(.group)/\(.member)", .text]]' "$work/store.jsonl")}
+WANT
+jq -e '.evil > 0 and .level > 0 and .closed > 0 and .reward > 0' "$work/want.json" >/dev/null || { jq -c 'del(.texts)' "$work/want.json"; die 'the store lacks what the filters are to find'; }
+{ sed 's,</body>.*,,' "$page"; printf '<script type="application/json" id="want">'; sed 's,<,\\u003c,g' "$work/want.json"; cat <<'DRIVER'
+</script><pre id="result"></pre><script>
+(() => {
+  const want = JSON.parse(document.getElementById('want').textContent), $ = id => document.getElementById(id), wrong = [];
+  const check = (what, got, wanted) => { if (got !== wanted) wrong.push(what + ': ' + JSON.stringify(got) + ', wanted ' + JSON.stringify(wanted)); };
+  const shown = () => +$('count').textContent.split(' ')[0];
+  const set = (id, value) => { $(id).value = value; $(id).dispatchEvent(new Event('input')); };
+  const find = (what, fields) => {
+    for (const id in fields) set(id, fields[id]);
+    check(what, shown(), want[what]);
+    press('x');
+    check('all after ' + what, shown(), want.total);
+  };
+  const press = key => document.dispatchEvent(new KeyboardEvent('keydown', {key}));
+  const on = () => document.querySelector('.row.on .i').textContent;
+  find('tier', {tier: 4}); find('gold', {gold: 2}); find('level', {level: 1}); find('reward', {r0: 0.55, r1: 0.95});
+  find('format', {gate: 'format'}); find('rules', {gate: 'rules'}); find('outcome', {gate: 'outcome'}); find('closed', {gate: 'closed'});
+  find('chosen', {state: 'chosen'}); find('version', {v0: 3, v1: 4}); find('evil', {q: '<' + '/script><script>document.title="OWNED"'});
+  set('q', 'no prompt says this'); check('nothing', shown(), 0); press('j'); press('x');
+  if (document.querySelectorAll('.row').length > 150) wrong.push('rows are not lazy');
+  const first = on();
+  press('j'); press('j'); const third = on(); press('k'); press('ArrowDown');
+  check('j k', on(), third); check('row moved', third !== first, true);
+  press('End'); const last = on(); check('End', last, want.lastId || last); press('Home'); check('Home', on(), first);
+  press('l'); check('next group', on().split('/')[0] !== first.split('/')[0], true); press('h'); check('previous group', on(), first);
+  press('c'); check('c', !!document.querySelector('main .text .v0, main .text .v1, main .text .v2, main .text .v3, main .text .v4, main .text .v5'), true);
+  press('c'); press('c'); check('c again', !!document.querySelector('main .text .l0'), true);
+  press('/'); check('/', document.activeElement.id, 'q'); document.activeElement.blur(); press('Escape'); check('Esc', document.activeElement.id, 'list');
+  for (const [id, text] of want.texts) {
+    location.hash = '#' + id; window.onhashchange();
+    check('selected', on(), id);
+    const pre = [...document.querySelectorAll('main > pre.text')].pop();
+    for (const end of pre.querySelectorAll('.end')) end.remove();
+    check('text of ' + id, pre.textContent, text);
+    if (!document.querySelector('.mate.on')) wrong.push(id + ' is not among its mates');
+  }
+  check('title', document.title, 'agrl traces');
+  check('elements from text', document.querySelectorAll('img, b:not(#count), #main script').length, 0);
+  $('result').textContent = wrong.length ? 'WRONG ' + wrong.slice(0, 10).join('; ') : 'RIGHT';
+})();
+</script></body></html>
+DRIVER
+} >"$work/driven.html"
+dom "$work/driven.html" >"$work/dom"
+grep -q '<pre id="result">RIGHT</pre>' "$work/dom" || { grep -o '<pre id="result">.*' "$work/dom"; tail -n 5 "$work/browser.log"; die 'the page does not do what it should'; }
+say "$total traces, ready after $fastest ms, $(jq -c 'del(.texts)' "$work/want.json")"
+say ok
