@@ -2,14 +2,22 @@
 // The configuration table: one row per key, in the order of the struct, the only place where a default, a range or a
 // help text stands. The constants of the method are this project's own choices; where a source suggested one the
 // documentation says which.
-#include "common/conf/config.h"
+#include <string.h>
 
+#include "common/conf/config_method.h"
+
+static const char *const methods[] = {"sft", "dpo", "grpo", "grpo-pr", "agrl", NULL};
 static const char *const reward_modes[] = {"shaped", "sparse", NULL};
 static const char *const gates[] = {"none", "rule", "outcome", "both", NULL};
 static const char *const syncs[] = {"safe", "nometa", "none", NULL};
 static const char *const selectors[] = {"fresh", "priority", "uniform", NULL};
 static const char *const guided_losses[] = {"guide", "plain", "tis", NULL};
 static const char *const zero_spreads[] = {"drop", "keep", NULL};
+static const char *const advantages[] = {"std", "mean", NULL};
+static const char *const aggregations[] = {"seq-mean", "token-mean", "constant-length", NULL};
+static const char *const ratios[] = {"token", "sequence", "cispo", NULL};
+static const char *const kl_estimators[] = {"k1", "k2", "k3", NULL};
+static const char *const overlongs[] = {"keep", "mask", "soft", NULL};
 static const char *const recomputes[] = {"none", "layer", NULL};
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 
@@ -30,6 +38,7 @@ const agrl_conf_key agrl_config_table[] = {
     STRING("run.name", run.name, "agrl", "Name of the run; with the seed it makes the run id that is part of every trace's identity."),
     STRING("run.dir", run.dir, "agrl-run", "Run directory: sockets, store, checkpoints, logs."),
     INT("run.seed", run.seed, "1", 0, 9e15, "Seed of every random choice of the run."),
+    ENUM("run.method", run.method, "agrl", methods, "Method: sft (the warm start alone), dpo (pairs of the policy's own traces), grpo (reward.mode sparse, replay.guided false), grpo-pr (shaped rewards, replay.guided false), agrl (shaped rewards, replay.guided true). Keys given explicitly win."),
 
     STRING("data.train", data.train, "", "Training rows, a JSONL file."),
     STRING("data.eval", data.eval, "", "Held-out rows, JSONL files separated by commas."),
@@ -67,16 +76,26 @@ const agrl_conf_key agrl_config_table[] = {
     REAL("grpo.beta2", grpo.beta2, "0.95", 0, 0.999999, "AdamW's decay of the second moment."),
     REAL("grpo.eps", grpo.eps, "1e-8", 1e-16, 1, "AdamW's epsilon."),
     REAL("grpo.grad_clip", grpo.grad_clip, "1", 0, 1e6, "Largest gradient norm; 0: no clipping."),
+    ENUM("grpo.ratio", grpo.ratio, "token", ratios, "Policy ratio: of each token (GRPO), of the whole sequence (GSPO; its clips are of the order of 3e-4), or as a clipped constant weight of each token (CISPO; clip_low 1 leaves it without a lower bound)."),
     REAL("grpo.clip_low", grpo.clip_low, "0.2", 0, 1, "Lower clip of the policy ratio: 1 - clip_low."),
-    REAL("grpo.clip_high", grpo.clip_high, "0.2", 0, 10, "Upper clip of the policy ratio: 1 + clip_high."),
+    REAL("grpo.clip_high", grpo.clip_high, "0.2", 0, 10, "Upper clip of the policy ratio: 1 + clip_high (clip-higher: 0.28)."),
     REAL("grpo.dual_clip", grpo.dual_clip, "3", 0, 100, "Bound of the ratio where the advantage is negative; 0: none, otherwise above 1."),
-    REAL("grpo.kl_beta", grpo.kl_beta, "0.02", 0, 10, "Weight of the KL term (k3) to the frozen reference."),
+    REAL("grpo.tis_cap", grpo.tis_cap, "0", 0, 1000, "Truncated importance sampling: the policy at the start of the step is the old one, and each unguided token weighs min(old/sampler, this), usually 2; 0: the sampler is the old policy."),
+    REAL("grpo.kl_beta", grpo.kl_beta, "0.02", 0, 10, "Weight of the KL term to the reference."),
+    ENUM("grpo.kl_estimator", grpo.kl_estimator, "k3", kl_estimators, "Estimator of the KL term: k1 = d, k2 = d^2/2, k3 = exp(-d) - 1 + d, with d = log policy - log reference."),
+    INT("grpo.reference_every", grpo.reference_every, "0", 0, 1e9, "Versions after which the reference becomes the newest weights, again and again; 0: it stays as the warm start left it."),
+    ENUM("grpo.advantage", grpo.advantage, "std", advantages, "Advantage: reward less the group's mean over its standard deviation, or less the mean only (Dr.GRPO)."),
     REAL("grpo.advantage_clamp", grpo.advantage_clamp, "2", 0, 1000, "Advantages are clamped to plus or minus this; 0: not clamped."),
-    ENUM("grpo.guided_loss", grpo.guided_loss, "guide", guided_losses, "Objective of tokens that were generated under guidance."),
-    REAL("grpo.guide_quantile", grpo.guide_quantile, "0.9", 0, 1, "Quantile of the batch's guided ratios that becomes gamma in r/(r+gamma)."),
+    ENUM("grpo.aggregation", grpo.aggregation, "seq-mean", aggregations, "Mean over tokens: of each sequence, then over sequences; over all tokens of the step (DAPO); or over sequences of actor.max_new_tokens each, however short (Dr.GRPO)."),
+    ENUM("grpo.guided_loss", grpo.guided_loss, "guide", guided_losses, "Objective of tokens that were generated under guidance: r/(r+gamma), the policy at the start of the step as the old one, or min(r, 2) as a constant weight of the log-prob."),
+    REAL("grpo.guide_quantile", grpo.guide_quantile, "0.9", 0, 1, "Quantile of the batch's guided ratios that becomes gamma in r/(r+gamma). Most tokens of a trace copy the prompt and have a ratio of 1, so that 0.9 gives a gamma of 1 and a token the hint made likely (r = 0.01) 25 times less weight than a copied one; 0.1 to 0.3 favours such tokens."),
     REAL("grpo.guide_floor", grpo.guide_floor, "1e-4", 1e-12, 1, "Smallest gamma."),
     ENUM("grpo.zero_spread", grpo.zero_spread, "drop", zero_spreads, "What becomes of a group whose rewards are all equal."),
+    ENUM("grpo.overlong", grpo.overlong, "keep", overlongs, "What becomes of a completion cut off at actor.max_new_tokens: trained as any other, masked (not trained, its reward still counts in its group), or trained with a soft penalty on the reward that grows to 1 over the last grpo.overlong_buffer tokens (DAPO)."),
+    INT("grpo.overlong_buffer", grpo.overlong_buffer, "16", 1, 32768, "Tokens before actor.max_new_tokens over which the soft penalty grows."),
     REAL("grpo.sft_weight", grpo.sft_weight, "0", 0, 10, "Weight of an auxiliary SFT loss on reference traces; 0: none."),
+
+    REAL("dpo.beta", dpo.beta, "0.1", 1e-6, 100, "Strength of the pull to the reference: the scale of the implicit reward."),
 
     INT("actor.count", actor.count, "2", 0, 1024, "Actors that agrlctl up starts."),
     INT("actor.slots", actor.slots, "64", 1, 4096, "Sequences decoded together."),
@@ -137,6 +156,7 @@ const agrl_conf_key agrl_config_table[] = {
 };
 
 const size_t agrl_config_table_len = sizeof agrl_config_table / sizeof *agrl_config_table;
+_Static_assert(sizeof agrl_config_table / sizeof *agrl_config_table <= AGRL_CONFIG_KEYS_MAX, "raise AGRL_CONFIG_KEYS_MAX");
 
 agrl_rc agrl_config_load(const char *path, agrl_config *out, agrl_error *err) {
   *out = (agrl_config){0};
@@ -146,8 +166,10 @@ agrl_rc agrl_config_load(const char *path, agrl_config *out, agrl_error *err) {
     agrl_yaml *root;
     rc = agrl_yaml_load(path, &root, err);
     if (!rc) rc = agrl_conf_bind(agrl_config_table, agrl_config_table_len, root, out, err);
+    if (!rc) config_note_given(out, root);
     agrl_yaml_free(root);
   }
+  if (!rc) config_apply_method(out);
   agrl_error why = {0};
   if (!rc && (rc = agrl_config_check(out, &why))) agrl_fail(err, rc, path ? "%s: %s" : "%s%s", path ? path : "", why.msg);
   if (rc) agrl_config_release(out);
@@ -164,5 +186,8 @@ void agrl_config_dump(const agrl_config *c, bool with_help, agrl_buf *yaml) {
 }
 
 agrl_rc agrl_config_set(agrl_config *c, const char *path, const char *value, agrl_error *err) {
-  return agrl_conf_set(agrl_config_table, agrl_config_table_len, c, path, value, err);
+  agrl_rc rc = agrl_conf_set(agrl_config_table, agrl_config_table_len, c, path, value, err);
+  for (size_t i = 0; !rc && i < agrl_config_table_len; i++) c->given[i] |= strcmp(agrl_config_table[i].path, path) == 0;
+  if (!rc) config_apply_method(c);
+  return rc;
 }

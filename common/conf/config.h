@@ -9,18 +9,27 @@
 
 #include "common/conf/bind.h"
 
+enum { AGRL_METHOD_SFT, AGRL_METHOD_DPO, AGRL_METHOD_GRPO, AGRL_METHOD_GRPO_PR, AGRL_METHOD_AGRL };  // run.method
 enum { AGRL_REWARD_SHAPED, AGRL_REWARD_SPARSE };                            // reward.mode
 enum { AGRL_GATE_NONE, AGRL_GATE_RULE, AGRL_GATE_OUTCOME, AGRL_GATE_BOTH };  // reward.gate
 enum { AGRL_SYNC_SAFE, AGRL_SYNC_NOMETA, AGRL_SYNC_NONE };                  // replay.sync
 enum { AGRL_SELECT_FRESH, AGRL_SELECT_PRIORITY, AGRL_SELECT_UNIFORM };      // replay.selector
 enum { AGRL_GUIDED_GUIDE, AGRL_GUIDED_PLAIN, AGRL_GUIDED_TIS };             // grpo.guided_loss
 enum { AGRL_ZERO_DROP, AGRL_ZERO_KEEP };                                    // grpo.zero_spread
+enum { AGRL_ADVANTAGE_STD, AGRL_ADVANTAGE_MEAN };                           // grpo.advantage
+enum { AGRL_AGGREGATE_SEQ_MEAN, AGRL_AGGREGATE_TOKEN_MEAN, AGRL_AGGREGATE_CONSTANT };  // grpo.aggregation
+enum { AGRL_RATIO_TOKEN, AGRL_RATIO_SEQUENCE, AGRL_RATIO_CISPO };           // grpo.ratio
+enum { AGRL_KL_K1, AGRL_KL_K2, AGRL_KL_K3 };                                // grpo.kl_estimator
+enum { AGRL_OVERLONG_KEEP, AGRL_OVERLONG_MASK, AGRL_OVERLONG_SOFT };        // grpo.overlong
+
+#define AGRL_CONFIG_KEYS_MAX 160  // keys of the table, at most
 
 typedef struct agrl_config {
   struct {
     char *name;     // run name; part of every trace's identity through its hash
     char *dir;      // run directory: sockets, store, checkpoints, logs
     int64_t seed;
+    int method;
   } run;
   struct {
     char *train, *eval;  // JSONL files; eval: several, separated by commas
@@ -45,12 +54,23 @@ typedef struct agrl_config {
     int64_t groups_per_step;  // groups trained per version
     int64_t warmup_steps;
     double lr, min_lr_ratio, weight_decay, beta1, beta2, eps, grad_clip;
-    double clip_low, clip_high, dual_clip, kl_beta, advantage_clamp;
+    int ratio;
+    double clip_low, clip_high, dual_clip;
+    double tis_cap;           // 0: the sampler is the old policy
+    double kl_beta;
+    int kl_estimator;
+    int64_t reference_every;  // versions; 0: never refreshed
+    int advantage;
+    double advantage_clamp;
+    int aggregation;
     int guided_loss;
     double guide_quantile, guide_floor;
     int zero_spread;
+    int overlong;
+    int64_t overlong_buffer;  // tokens
     double sft_weight;
   } grpo;
+  struct { double beta; } dpo;
   struct {
     int64_t count;           // actors that agrlctl up starts
     int64_t slots;           // sequences decoded together
@@ -105,6 +125,7 @@ typedef struct agrl_config {
     int64_t http_port;  // base: control +0, replay +1, reward +2, learner +3, actor I +10+I; 0: no HTTP
     int log_level;      // error|warn|info|debug
   } obs;
+  bool given[AGRL_CONFIG_KEYS_MAX];  // by row of the table: set by the file or agrl_config_set, so that run.method does not
 } agrl_config;
 
 extern const agrl_conf_key agrl_config_table[];
@@ -113,7 +134,8 @@ extern const size_t agrl_config_table_len;
 // Loads path (NULL: defaults only). Relative paths in the file stay as written (relative to the working directory).
 agrl_rc agrl_config_load(const char *path, agrl_config *out, agrl_error *err);
 void agrl_config_release(agrl_config *c);
-// One "section.key" override, as from a command line; call agrl_config_check after the last.
+// One "section.key" override, as from a command line; call agrl_config_check after the last. run.method sets the keys it stands
+// for, as it does in a file, whatever the order: all but those given themselves.
 agrl_rc agrl_config_set(agrl_config *c, const char *path, const char *value, agrl_error *err);
 // The effective configuration as YAML; with_help: the commented default file.
 void agrl_config_dump(const agrl_config *c, bool with_help, agrl_buf *yaml);
@@ -122,6 +144,11 @@ agrl_rc agrl_config_check(const agrl_config *c, agrl_error *err);
 // The endpoint of "replay", "reward", "weights", "announce" or "control": configured, or ipc://<run.dir>/sock/<name>
 // (through a short /tmp name when the path would pass the 107 bytes of sockaddr_un). Caller frees.
 char *agrl_config_endpoint(const agrl_config *c, const char *service);
+// RL updates to make: grpo.versions, none with run.method sft.
+int64_t agrl_config_versions(const agrl_config *c);
+// Whether training needs the reference weights (KL term, DPO); data.train's reference traces (auxiliary SFT loss, DPO).
+bool agrl_config_needs_reference(const agrl_config *c);
+bool agrl_config_needs_traces(const agrl_config *c);
 // 64-bit run id: hash of run.name and run.seed.
 uint64_t agrl_config_run_id(const agrl_config *c);
 

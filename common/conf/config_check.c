@@ -95,7 +95,7 @@ static agrl_rc check_model(const agrl_config *c, agrl_error *err) {
 // The learner computes log-probs of the unfiltered distribution at temperature 1; another sampler makes their ratio wrong.
 static agrl_rc check_sampler(const agrl_config *c, agrl_error *err) {
   static const char why[] = "while grpo.versions is above 0, because the learner computes the policy ratio of the unfiltered distribution at temperature 1";
-  if (c->grpo.versions <= 0) return AGRL_OK;
+  if (agrl_config_versions(c) == 0) return AGRL_OK;
   if (c->actor.temperature != 1) return agrl_fail(err, AGRL_ECONFIG, "actor.temperature: %g must be 1 %s", c->actor.temperature, why);
   if (c->actor.top_p != 1) return agrl_fail(err, AGRL_ECONFIG, "actor.top_p: %g must be 1 %s", c->actor.top_p, why);
   if (c->actor.top_k != 0) return agrl_fail(err, AGRL_ECONFIG, "actor.top_k: %" PRId64 " must be 0 %s", c->actor.top_k, why);
@@ -105,6 +105,12 @@ static agrl_rc check_sampler(const agrl_config *c, agrl_error *err) {
 static agrl_rc check_method(const agrl_config *c, agrl_error *err) {
   int64_t group = c->grpo.group_size;
   if (c->grpo.dual_clip != 0 && c->grpo.dual_clip <= 1) return agrl_fail(err, AGRL_ECONFIG, "grpo.dual_clip: %g must be above 1, or 0 for none", c->grpo.dual_clip);
+  if (c->run.method == AGRL_METHOD_DPO && c->replay.guided) {
+    return agrl_fail(err, AGRL_ECONFIG, "replay.guided: must be false with run.method dpo: pairs are of unguided traces");
+  }
+  if (c->grpo.overlong == AGRL_OVERLONG_SOFT && c->grpo.overlong_buffer > c->actor.max_new_tokens) {
+    return agrl_fail(err, AGRL_ECONFIG, "grpo.overlong_buffer: %" PRId64 " is more than actor.max_new_tokens %" PRId64, c->grpo.overlong_buffer, c->actor.max_new_tokens);
+  }
   if (c->replay.guide_replace >= group) {
     return agrl_fail(err, AGRL_ECONFIG, "replay.guide_replace: %" PRId64 " would replace a whole group of grpo.group_size %" PRId64, c->replay.guide_replace, group);
   }

@@ -85,7 +85,7 @@ agrl_rc svc_options_config(const svc_options *o, agrl_config *out, agrl_error *e
     const char *eq = strchr(o->sets[i], '=');
     char path[128];
     snprintf(path, sizeof path, "%.*s", (int)(eq - o->sets[i]), o->sets[i]);
-    rc = agrl_conf_set(agrl_config_table, agrl_config_table_len, out, path, eq + 1, err);
+    rc = agrl_config_set(out, path, eq + 1, err);
   }
   if (rc == AGRL_OK && o->n_sets > 0) rc = agrl_config_check(out, err);
   if (rc != AGRL_OK) agrl_config_release(out);

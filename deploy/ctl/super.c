@@ -54,7 +54,7 @@ static bool job_finished(ctl_super *s) {
   ctl_view_refresh(&s->view);
   char *dir = NULL, *root = agrl_path_join(s->config->run.dir, "checkpoints"), *sft = agrl_path_join(root, "sft");
   uint64_t version = 0;
-  bool done = s->config->grpo.versions == 0 ? agrl_file_exists(sft)
+  bool done = agrl_config_versions(s->config) == 0 ? agrl_file_exists(sft)
                                             : !agrl_ckpt_find_latest(root, &dir, &version, NULL) &&
                                                   AGRL_VERSION_STEP(version) >= (uint64_t)s->config->grpo.versions;
   free(dir);

@@ -62,7 +62,7 @@ typedef struct phase {
 static void phases(const ctl_view *v, phase out[2]) {
   const ctl_point *last = ctl_series_last(&v->series);
   out[0] = (phase){"SFT", 0, (double)v->config->sft.steps, false};
-  out[1] = (phase){"RL", 0, (double)v->config->grpo.versions, false};
+  out[1] = (phase){"RL", 0, (double)agrl_config_versions(v->config), false};
   for (size_t i = 0; i < v->series.n; i++) {
     const ctl_point *p = &v->series.points[i];
     phase *f = &out[p->rl];

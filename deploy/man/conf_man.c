@@ -17,6 +17,7 @@ static const struct about {
     {"model", "The model's shape, when it does not come from a checkpoint."},
     {"sft", "The supervised warm start."},
     {"grpo", "The RL updates and their optimizer."},
+    {"dpo", "Direct preference optimization, with run.method dpo; versions, groups and the optimizer are those of grpo."},
     {"actor", "Generation."},
     {"reward", "What the rule file's criteria and gates make of a trace."},
     {"replay", "The store, its leases, and adaptive guided replay."},

@@ -57,7 +57,7 @@ static void table_is_sound(void **state) {
   size_t covered = 0;
   static const size_t size_of[] = {sizeof(bool), 8, 8, 8, 8, sizeof(char *), sizeof(int)};
   for (size_t i = 0; i < agrl_config_table_len; i++) covered += size_of[agrl_config_table[i].type];
-  assert_true(covered <= sizeof c && sizeof c - covered < 64);
+  assert_true(covered <= sizeof c && sizeof c - sizeof c.given - covered < 64);
   agrl_config_release(&c);
 }
 
@@ -175,6 +175,71 @@ static void overrides_are_checked(void **state) {
   assert_int_equal(agrl_config_set(&c, "actor.cuont", "1", &err), AGRL_ECONFIG);
   assert_string_equal(err.msg, "unknown key actor.cuont; did you mean actor.count?");
   assert_int_equal(c.actor.count, 5);
+  agrl_config_release(&c);
+}
+
+static void a_method_is_one_line(void **state) {
+  agrl_config c;
+  agrl_error err = {0};
+  static const struct {
+    const char *text;
+    int method, mode;
+    bool guided;
+    int64_t versions;
+  } rows[] = {
+      {"run: {method: sft}\ngrpo: {versions: 7}\n", AGRL_METHOD_SFT, AGRL_REWARD_SHAPED, false, 0},
+      {"run: {method: dpo}\ngrpo: {versions: 7}\n", AGRL_METHOD_DPO, AGRL_REWARD_SHAPED, false, 7},
+      {"run: {method: grpo}\n", AGRL_METHOD_GRPO, AGRL_REWARD_SPARSE, false, 200},
+      {"run: {method: grpo-pr}\n", AGRL_METHOD_GRPO_PR, AGRL_REWARD_SHAPED, false, 200},
+      {"run: {method: agrl}\n", AGRL_METHOD_AGRL, AGRL_REWARD_SHAPED, true, 200},
+      {"run: {seed: 1}\n", AGRL_METHOD_AGRL, AGRL_REWARD_SHAPED, true, 200},
+      {"reward: {mode: shaped}\nreplay: {guided: true}\nrun: {method: grpo}\n", AGRL_METHOD_GRPO, AGRL_REWARD_SHAPED, true, 200},
+      {"run: {method: agrl}\nreplay: {guided: false}\n", AGRL_METHOD_AGRL, AGRL_REWARD_SHAPED, false, 200},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    if (load(rows[i].text, &c, &err)) fail_msg("%s", err.msg);
+    if (c.run.method != rows[i].method || c.reward.mode != rows[i].mode || c.replay.guided != rows[i].guided || agrl_config_versions(&c) != rows[i].versions)
+      fail_msg("%s gives method %d mode %d guided %d versions %d", rows[i].text, c.run.method, c.reward.mode, c.replay.guided, (int)agrl_config_versions(&c));
+    agrl_buf dump = {0}, again = {0};  // what a daemon reads
+    agrl_config_dump(&c, false, &dump);
+    agrl_config_release(&c);
+    if (load(dump.data, &c, &err)) fail_msg("%s", err.msg);
+    agrl_config_dump(&c, false, &again);
+    assert_string_equal(dump.data, again.data);
+    agrl_buf_release(&dump), agrl_buf_release(&again);
+    agrl_config_release(&c);
+  }
+  // From the command line: the last method counts, before or after keys of its own.
+  assert_int_equal(load("replay: {tau: 0.3}\n", &c, &err), AGRL_OK);
+  assert_int_equal(agrl_config_set(&c, "run.method", "grpo", &err), AGRL_OK);
+  assert_true(c.reward.mode == AGRL_REWARD_SPARSE && !c.replay.guided && c.replay.tau == 0.3);
+  assert_int_equal(agrl_config_set(&c, "reward.mode", "shaped", &err), AGRL_OK);
+  assert_int_equal(c.reward.mode, AGRL_REWARD_SHAPED);
+  assert_int_equal(agrl_config_set(&c, "run.method", "agrl", &err), AGRL_OK);
+  assert_true(c.replay.guided);
+  assert_int_equal(agrl_config_set(&c, "run.method", "grpo", &err), AGRL_OK);
+  assert_true(c.reward.mode == AGRL_REWARD_SHAPED && !c.replay.guided);
+  assert_int_equal(agrl_config_set(&c, "run.method", "agrll", &err), AGRL_ECONFIG);
+  assert_non_null(strstr(err.msg, "did you mean agrl?"));
+  agrl_config_release(&c);
+  refused("run: {method: dpo}\nreplay: {guided: true}\n", AGRL_ECONFIG, "replay.guided: must be false with run.method dpo");
+  refused("grpo: {overlong: soft, overlong_buffer: 97}\n", AGRL_ECONFIG, "grpo.overlong_buffer: 97 is more than actor.max_new_tokens 96");
+  accepted("run: {method: sft}\nactor: {temperature: 0.7}\n");
+}
+
+static void what_a_method_needs(void **state) {
+  agrl_config c;
+  agrl_error err = {0};
+  assert_int_equal(load("grpo: {kl_beta: 0}\n", &c, &err), AGRL_OK);
+  assert_false(agrl_config_needs_reference(&c) || agrl_config_needs_traces(&c));
+  agrl_config_set(&c, "grpo.sft_weight", "0.1", &err);
+  assert_true(!agrl_config_needs_reference(&c) && agrl_config_needs_traces(&c));
+  agrl_config_set(&c, "grpo.sft_weight", "0", &err);
+  agrl_config_set(&c, "run.method", "dpo", &err);
+  assert_true(agrl_config_needs_reference(&c) && agrl_config_needs_traces(&c));
+  agrl_config_set(&c, "run.method", "agrl", &err);
+  agrl_config_set(&c, "grpo.kl_beta", "0.1", &err);
+  assert_true(agrl_config_needs_reference(&c) && !agrl_config_needs_traces(&c));
   agrl_config_release(&c);
 }
 
@@ -300,7 +365,8 @@ int main(void) {
       cmocka_unit_test(table_is_sound),        cmocka_unit_test(defaults_are_the_method_s),
       cmocka_unit_test(files_set_fields),      cmocka_unit_test(mistakes_are_named_with_their_place),
       cmocka_unit_test(keys_must_agree),       cmocka_unit_test(addresses_stay_on_this_machine),
-      cmocka_unit_test(overrides_are_checked), cmocka_unit_test(dump_loads_to_the_same),
+      cmocka_unit_test(overrides_are_checked), cmocka_unit_test(a_method_is_one_line), cmocka_unit_test(what_a_method_needs),
+      cmocka_unit_test(dump_loads_to_the_same),
       cmocka_unit_test(example_file_is_the_table),
       cmocka_unit_test(nearest_word_is_near),  cmocka_unit_test(reload_refuses_what_needs_a_restart),
       cmocka_unit_test(reload_touches_nothing_else),
