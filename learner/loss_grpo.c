@@ -1,53 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-// GRPO (arXiv 2402.03300) with the sampler's recorded log-probs as the behaviour policy. Per row of n tokens
-//   loss = row_weight / n * sum_t [ -min(r A, clip(r) A) + beta * k3 ]         (seq-mean aggregation)
-// with r = exp(logp - old), the clip bounded once more by dual_clip * A when A < 0 (dual-clip PPO, arXiv 1912.09729), and
-// k3 = e^d - d - 1, d = ref - logp (non-negative, unbiased for tokens drawn from the policy).
+// Policy-gradient objectives: per row of n tokens, each with the row's weight w (which makes the aggregation),
+//   loss = w * sum_t [ -surrogate_t + beta * kl_t ]
+// grpo (arXiv 2402.03300)   min(r A, clip(r) A), r = exp(logp - old) with the sampler's recorded log-probs as old, bounded once
+//                           more by dual_clip * A when A < 0 (dual-clip PPO, arXiv 1912.09729)
+// gspo (arXiv 2507.18071)   the same with s = exp(mean_t(logp - old)), one ratio for all tokens of the row
+// cispo (arXiv 2506.13585)  clip(r) A logp, clip(r) a constant: no token loses its gradient
+// With tis_cap (truncated importance sampling) the old policy is the one at the start of the step, so its ratio is 1 and no clip
+// can bite; each token weighs min(r, cap) (gspo: min(s, cap)), a constant.
+// kl_t, with d = ref - logp: k1 = -d, k2 = d^2 / 2, k3 = e^d - d - 1 (non-negative, unbiased for tokens drawn from the policy).
 // Guided rows were drawn given text the trained prompt does not have, so their r is small and a clip would silence
 // them: `guide` uses f(r) = r / (r + gamma) unclipped, `plain` takes the policy at the start of the step as the old one (r = 1),
-// `tis` weights A * logp by the constant min(r, 2). They carry no KL term: k3 presumes tokens drawn from the policy.
-#include "learner/loss.h"
-
+// `tis` weights A * logp by the constant min(r, 2). They carry no KL term: k3 presumes tokens drawn from the policy. tis_cap
+// leaves them alone: what the policy would have given them under guidance is not known here.
 #include <math.h>
-#include <stdlib.h>
 
 #include "common/conf/config.h"
+#include "learner/loss_int.h"
 
-static const double EXPONENT_BOUND = 20.0;
-static const double TIS_BOUND = 2.0;
-
-double learner_ratio(double logp, double old, bool *inside) {
-  double d = logp - old;
-  *inside = fabs(d) <= EXPONENT_BOUND;
-  if (d > EXPONENT_BOUND) d = EXPONENT_BOUND;
-  if (d < -EXPONENT_BOUND) d = -EXPONENT_BOUND;
-  return exp(d);
-}
-
-static int compare_floats(const void *a, const void *b) {
-  float x = *(const float *)a, y = *(const float *)b;
-  return (x > y) - (x < y);
-}
-
-double learner_guide_gamma(float *ratios, size_t n, double q, double floor) {
-  if (n == 0) return floor;
-  qsort(ratios, n, sizeof *ratios, compare_floats);
-  double at = q * (double)(n - 1);
-  size_t i = (size_t)at;
-  if (i + 1 >= n) i = n - 1;
-  double next = i + 1 < n ? ratios[i + 1] : ratios[i];
-  double gamma = ratios[i] + (at - (double)i) * (next - ratios[i]);
-  return gamma > floor ? gamma : floor;
-}
+static const double GUIDED_TIS_BOUND = 2.0;
 
 // Value of the surrogate objective (to be maximised) and its derivative by logp.
 typedef struct surrogate {
   double value, slope;
 } surrogate;
 
-static surrogate clipped(const learner_loss_params *p, double r, bool inside, double a, learner_loss_stats *st) {
-  double lo = 1.0 - p->clip_low, hi = 1.0 + p->clip_high;
-  surrogate s = {r * a, inside ? r * a : 0.0};
+typedef struct token {
+  double logp, a;
+  double r;     // of the token, or of the row (gspo)
+  bool inside;  // r's exponent is within the bounds
+} token;
+
+// Of a ratio's derivative r by its own logarithm; gspo's n tokens of 1/n each come to the same.
+static surrogate clipped(const learner_loss_params *p, const token *t, learner_loss_stats *st) {
+  double lo = 1.0 - p->clip_low, hi = 1.0 + p->clip_high, a = t->a, r = t->r;
+  surrogate s = {r * a, t->inside ? r * a : 0.0};
   if (a > 0.0 && r > hi) {
     s = (surrogate){hi * a, 0.0};
     st->clipped_high++;
@@ -61,59 +47,86 @@ static surrogate clipped(const learner_loss_params *p, double r, bool inside, do
   return s;
 }
 
-static surrogate guided(const learner_loss_params *p, double logp, double r, bool inside, double a) {
+static surrogate weighted(const learner_loss_params *p, const token *t, learner_loss_stats *st) {
+  double lo = 1.0 - p->clip_low, hi = 1.0 + p->clip_high, w = t->r < lo ? lo : t->r > hi ? hi : t->r;
+  st->clipped_cispo += w != t->r;
+  return (surrogate){w * t->a * t->logp, w * t->a};
+}
+
+typedef surrogate (*plain_fn)(const learner_loss_params *p, const token *t, learner_loss_stats *st);
+
+static surrogate truncated(const learner_loss_params *p, const token *t, plain_fn plain, learner_loss_stats *st) {
+  double w = t->r < p->tis_cap ? t->r : p->tis_cap;
+  st->truncated_high += t->inside && t->r > p->tis_cap;
+  return (surrogate){w * t->a * (plain == weighted ? t->logp : 1.0), w * t->a};
+}
+
+static surrogate guided(const learner_loss_params *p, const token *t, learner_loss_stats *st) {
+  double a = t->a, r = t->r;
   if (p->guided_loss == AGRL_GUIDED_PLAIN) return (surrogate){a, a};
   if (p->guided_loss == AGRL_GUIDED_TIS) {
-    double w = r < TIS_BOUND ? r : TIS_BOUND;
-    return (surrogate){w * a * logp, w * a};
+    double w = r < GUIDED_TIS_BOUND ? r : GUIDED_TIS_BOUND;
+    st->truncated_high += t->inside && r > GUIDED_TIS_BOUND;
+    return (surrogate){w * a * t->logp, w * a};
   }
   double d = r + p->gamma;
-  return (surrogate){r / d * a, inside ? r * p->gamma / (d * d) * a : 0.0};
+  return (surrogate){r / d * a, t->inside ? r * p->gamma / (d * d) * a : 0.0};
 }
 
-// Three estimators of KL(p || q) from a token drawn from p, given d = log q - log p.
-static void add_kl(double sums[3], double d) {
-  sums[0] += -d;
-  sums[1] += 0.5 * d * d;
-  sums[2] += exp(d) - d - 1.0;
+// Value and derivative by logp of the KL estimate.
+static surrogate kl_term(int estimator, double logp, double ref) {
+  bool inside;
+  double d = loss_clamp_exponent(ref - logp, &inside);
+  surrogate k = estimator == AGRL_KL_K1   ? (surrogate){-d, 1.0}
+                : estimator == AGRL_KL_K2 ? (surrogate){0.5 * d * d, -d}
+                                          : (surrogate){exp(d) - d - 1.0, 1.0 - exp(d)};
+  if (!inside) k.slope = 0.0;
+  return k;
 }
 
-static double clamp_exponent(double d, bool *inside) {
-  *inside = fabs(d) <= EXPONENT_BOUND;
-  return d > EXPONENT_BOUND ? EXPONENT_BOUND : d < -EXPONENT_BOUND ? -EXPONENT_BOUND : d;
+static double mean_log_ratio(const learner_loss_row *row) {
+  double sum = 0.0;
+  for (size_t t = 0; t < row->n; t++) sum += (double)row->logp[t] - row->old[t];
+  return row->n > 0 ? sum / (double)row->n : 0.0;
 }
 
-static void grpo_row(const learner_loss_params *p, const learner_loss_row *row, learner_loss_stats *st) {
-  double w = p->row_weight / (double)row->n, policy = 0.0, kl = 0.0;
+static void policy_row(const learner_loss_params *p, const learner_loss_row *row, bool sequence, plain_fn plain, learner_loss_stats *st) {
+  double policy = 0.0, kl = 0.0;
+  bool row_inside = true;
+  const double row_ratio = sequence && !row->guided ? exp(loss_clamp_exponent(mean_log_ratio(row), &row_inside)) : 1.0;
   for (size_t t = 0; t < row->n; t++) {
-    bool inside;
-    double logp = row->logp[t], r = learner_ratio(logp, row->old[t], &inside);
-    if (!inside && logp < row->old[t]) st->truncated_low++;
-    if (logp > row->old[t] && (!inside || (row->guided && p->guided_loss == AGRL_GUIDED_TIS && r > TIS_BOUND))) st->truncated_high++;
-    surrogate s = row->guided ? guided(p, logp, r, inside, row->advantage) : clipped(p, r, inside, row->advantage, st);
-    double slope = -s.slope;
-    policy -= s.value;
+    token k = {.logp = row->logp[t], .a = row->advantage};
+    const double r = k.r = learner_ratio(k.logp, row->old[t], &k.inside);
+    if (!k.inside && k.logp < row->old[t]) st->truncated_low++;
+    if (!k.inside && k.logp > row->old[t]) st->truncated_high++;
+    surrogate s;
     if (row->guided) {
+      s = guided(p, &k, st);
       st->guided_tokens++;
       st->guided_ratio += r;
     } else {
-      st->tokens++;
-      st->ratio += r;
-      st->ratio_sq += r * r;
-      add_kl(st->kl_sampler, clamp_exponent(logp - row->old[t], &inside));
-      if (row->ref != NULL) {
-        double d = clamp_exponent(row->ref[t] - logp, &inside);
-        st->reference_tokens++;
-        add_kl(st->kl_reference, d);
-        kl += exp(d) - d - 1.0;
-        if (inside) slope += p->kl_beta * (1.0 - exp(d));
-      }
+      if (sequence) k.r = row_ratio, k.inside = row_inside;
+      s = p->tis_cap > 0.0 ? truncated(p, &k, plain, st) : plain(p, &k, st);
+      loss_observe(row, t, r, st);
     }
-    row->dlogp[t] = (float)(w * slope);
+    double slope = -s.slope;
+    policy -= s.value;
+    if (!row->guided && row->ref != NULL) {
+      surrogate e = kl_term(p->kl_estimator, k.logp, row->ref[t]);
+      kl += e.value;
+      slope += p->kl_beta * e.slope;
+    }
+    row->dlogp[t] = (float)(row->weight * slope);
   }
-  st->policy += w * policy;
-  st->kl_loss += w * p->kl_beta * kl;
-  st->total += w * (policy + p->kl_beta * kl);
+  st->policy += row->weight * policy;
+  st->kl_loss += row->weight * p->kl_beta * kl;
+  st->total += row->weight * (policy + p->kl_beta * kl);
 }
 
-const learner_loss learner_loss_grpo = {"grpo", grpo_row};
+static void grpo(const learner_loss_params *p, const learner_loss_row *row, learner_loss_stats *st) { policy_row(p, row, false, clipped, st); }
+static void gspo(const learner_loss_params *p, const learner_loss_row *row, learner_loss_stats *st) { policy_row(p, row, true, clipped, st); }
+static void cispo(const learner_loss_params *p, const learner_loss_row *row, learner_loss_stats *st) { policy_row(p, row, false, weighted, st); }
+
+const learner_loss learner_loss_grpo = {"grpo", 1, grpo};
+const learner_loss learner_loss_gspo = {"gspo", 1, gspo};
+const learner_loss learner_loss_cispo = {"cispo", 1, cispo};

@@ -17,7 +17,7 @@ enum { MAX = 32 };
 
 typedef struct row {
   size_t n;
-  double logp[MAX], old[MAX], ref[MAX], a;
+  double logp[MAX], old[MAX], ref[MAX], a, weight;
   bool guided, has_ref;
 } row;
 
@@ -44,26 +44,27 @@ static double token_loss(const learner_loss_params *p, const row *r, size_t t, d
 static double reference(const learner_loss_params *p, const row *r) {
   double sum = 0;
   for (size_t t = 0; t < r->n; t++) sum += token_loss(p, r, t, r->logp[t], r->logp[t]);
-  return p->row_weight * sum / (double)r->n;
+  return r->weight * sum;
 }
 
 static double slope(const learner_loss_params *p, const row *r, size_t t) {
   const double h = 1e-6;
   double up = token_loss(p, r, t, r->logp[t] + h, r->logp[t]), down = token_loss(p, r, t, r->logp[t] - h, r->logp[t]);
-  return p->row_weight * (up - down) / (2 * h) / (double)r->n;
+    return r->weight * (up - down) / (2 * h);
 }
 
 static learner_loss_stats check(const learner_loss_params *p, row *r) {
   float logp[MAX], old[MAX], ref[MAX], dlogp[MAX];
+  r->weight = 0.125 / (double)r->n;
   for (size_t t = 0; t < r->n; t++) {
     r->logp[t] = logp[t] = (float)r->logp[t];  // both sides see what fits a float
     r->old[t] = old[t] = (float)r->old[t];
     r->ref[t] = ref[t] = (float)r->ref[t];
     dlogp[t] = NAN;
   }
-  learner_loss_row in = {.n = r->n, .logp = logp, .old = old, .ref = r->has_ref ? ref : NULL, .advantage = r->a, .guided = r->guided, .dlogp = dlogp};
+  learner_loss_row in = {.n = r->n, .logp = logp, .old = old, .ref = r->has_ref ? ref : NULL, .advantage = r->a, .weight = r->weight, .guided = r->guided, .dlogp = dlogp};
   learner_loss_stats st = {0};
-  learner_loss_grpo.row(p, &in, &st);
+  learner_loss_grpo.rows(p, &in, &st);
   double want = reference(p, r);
   assert_true(fabs(st.total - want) <= 1e-9 * (1 + fabs(want)));
   assert_true(fabs(st.policy + st.kl_loss - st.total) <= 1e-9 * (1 + fabs(want)));
@@ -75,7 +76,7 @@ static learner_loss_stats check(const learner_loss_params *p, row *r) {
 }
 
 static learner_loss_params defaults(void) {
-  return (learner_loss_params){.clip_low = 0.2, .clip_high = 0.28, .dual_clip = 3, .kl_beta = 0.02, .gamma = 0.05, .row_weight = 0.125};
+  return (learner_loss_params){.clip_low = 0.2, .clip_high = 0.28, .dual_clip = 3, .kl_beta = 0.02, .kl_estimator = AGRL_KL_K3, .gamma = 0.05};
 }
 
 static void test_random_rows(void **state) {
@@ -143,9 +144,9 @@ static void test_guided_rows_have_no_kl(void **state) {
   row r = {.n = 2, .a = 1, .guided = true, .has_ref = false, .logp = {-4, -2}, .old = {-0.1, -0.1}};
   learner_loss_stats without = check(&p, &r);
   float logp[] = {-4, -2}, old[] = {-0.1f, -0.1f}, ref[] = {-1, -1}, d[2];
-  learner_loss_row in = {.n = 2, .logp = logp, .old = old, .ref = ref, .advantage = 1, .guided = true, .dlogp = d};
+  learner_loss_row in = {.n = 2, .logp = logp, .old = old, .ref = ref, .advantage = 1, .weight = 0.125 / 2, .guided = true, .dlogp = d};
   learner_loss_stats with = {0};
-  learner_loss_grpo.row(&p, &in, &with);
+  learner_loss_grpo.rows(&p, &in, &with);
   assert_float_equal(with.total, without.total, 0);
   assert_int_equal(with.tokens, 0);
   assert_int_equal(with.guided_tokens, 2);
@@ -160,7 +161,7 @@ static void test_truncated_ratios_are_counted(void **state) {
     p.guided_loss = guided == 2 ? AGRL_GUIDED_TIS : AGRL_GUIDED_GUIDE;
     in.guided = guided > 0;
     learner_loss_stats st = {0};
-    learner_loss_grpo.row(&p, &in, &st);
+    learner_loss_grpo.rows(&p, &in, &st);
     assert_int_equal(st.truncated_low, 1);                       // e^-29.9, a bound of the exponent
     assert_int_equal(st.truncated_high, guided == 2 ? 2 : 1);    // e^29.9 in any loss; e^1.9 > 2 with tis only
   }
