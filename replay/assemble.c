@@ -61,6 +61,21 @@ static void close_unsolved(replay_decision *d, const replay_group_rec *g, const 
   d->level = 0;
 }
 
+static void close_pair(replay_decision *d, const replay_group_rec *g, const replay_result *results, bool reference) {
+  int right = -1, wrong = -1;
+  for (int i = g->n_plain; i-- > 0;) {
+    if (success(&results[i])) right = i;
+    else wrong = i;
+  }
+  if (wrong < 0 || (right < 0 && !reference)) {
+    retire(d, REPLAY_CAUSE_NO_PAIR);
+    return;
+  }
+  if (right >= 0) d->chosen[d->n_chosen++] = (uint16_t)right;
+  d->chosen[d->n_chosen++] = (uint16_t)wrong;
+  d->action = REPLAY_DO_READY;
+}
+
 // Stable insertion sort by reward; n <= REPLAY_MAX_GROUP and mostly tiny. rising or falling, ties by member number.
 static void sort_members(uint16_t *m, size_t n, const replay_result *results, bool rising) {
   for (size_t i = 1; i < n; i++) {
@@ -124,8 +139,8 @@ static void close_level(replay_decision *d, const replay_rules *rules, const rep
   }
 }
 
-void replay_assemble(const replay_rules *rules, const replay_group_rec *g, const replay_result *results, uint32_t levels, uint32_t step,
-                     bool last_call, replay_decision *out) {
+void replay_assemble(const replay_rules *rules, const replay_group_rec *g, const replay_result *results, replay_task_facts facts,
+                     uint32_t step, bool last_call, replay_decision *out) {
   memset(out, 0, sizeof *out);
   out->action = REPLAY_DO_WAIT;
   out->accuracy = NAN;
@@ -146,10 +161,12 @@ void replay_assemble(const replay_rules *rules, const replay_group_rec *g, const
   }
   if (in < g->n_plain) return;
   out->accuracy = (double)right / g->n_plain;
-  if (g->state == REPLAY_CLIMB) {
-    close_level(out, rules, g, results, levels, last_call);
+  if (rules->pairs) {
+    close_pair(out, g, results, facts.reference);
+  } else if (g->state == REPLAY_CLIMB) {
+    close_level(out, rules, g, results, facts.levels, last_call);
   } else {
-    uint32_t first = next_level(levels, 0);
+    uint32_t first = next_level(facts.levels, 0);
     bool climb = rules->guided && step >= rules->warmup && g->n_guided > 0 && first && out->accuracy <= rules->tau;
     if (climb && !last_call) {
       out->action = REPLAY_DO_CLIMB;

@@ -3,6 +3,8 @@
 // its arguments, so the answer does not depend on the order of arrival, and a restart decides the same.
 //   plain rollouts complete -> accuracy p; p <= tau: climb the ladder; else ready, or retired when nothing is to be learned
 //   a level complete -> a success: replace at most k of the lowest-reward failures; none: next level, at the end plain or retired
+// DPO (rules->pairs): plain rollouts complete -> the first right and the first wrong one (exchangeable draws of the policy, so no
+// choice is made by reward); none right: the wrong one alone, for the row's reference trace to be preferred to; else retired.
 // A missing reward is never a 0: one among the plain rollouts retires the group, one among guided rollouts is no success.
 #ifndef AGRL_REPLAY_ASSEMBLE_H
 #define AGRL_REPLAY_ASSEMBLE_H
@@ -25,7 +27,13 @@ typedef struct replay_rules {
   uint32_t replace;         // k, at least 1
   double accuracy_low, accuracy_high;
   bool keep_zero_spread;
+  bool pairs;               // DPO
 } replay_rules;
+
+typedef struct replay_task_facts {  // of the group's prompt
+  uint32_t levels;  // bit L-1: level L says something that the level below does not
+  bool reference;   // the row has a reference trace
+} replay_task_facts;
 
 typedef enum { REPLAY_DO_WAIT, REPLAY_DO_CLIMB, REPLAY_DO_READY, REPLAY_DO_RETIRE } replay_action;
 
@@ -37,7 +45,7 @@ typedef struct replay_decision {
   uint64_t min_version;  // oldest token of the chosen, else of the plain rollouts that are in; UINT64_MAX: none
   uint32_t n_guided;     // chosen members that are guided
   uint16_t n_chosen;
-  uint16_t chosen[REPLAY_MAX_GROUP];  // plain ones ascending, then guided by falling reward
+  uint16_t chosen[REPLAY_MAX_GROUP];  // plain ones ascending, then guided by falling reward; pairs: right, wrong
 } replay_decision;
 
 // Member numbers of a group of G plain and K guided rollouts a level.
@@ -49,9 +57,9 @@ static inline uint32_t replay_member_level(const replay_group_rec *g, uint32_t m
   return member < g->n_plain ? 0 : 1 + (member - g->n_plain) / g->n_guided;
 }
 
-// results: by member number, for every level. levels: bit L-1 is set when level L says something that the level below
-// does not. step: of the newest weights. last_call: the group is decided now with what is in (it would be too old later).
-void replay_assemble(const replay_rules *rules, const replay_group_rec *g, const replay_result *results, uint32_t levels, uint32_t step,
-                     bool last_call, replay_decision *out);
+// results: by member number, for every level. step: of the newest weights. last_call: the group is decided now with what is in
+// (it would be too old later).
+void replay_assemble(const replay_rules *rules, const replay_group_rec *g, const replay_result *results, replay_task_facts facts,
+                     uint32_t step, bool last_call, replay_decision *out);
 
 #endif

@@ -26,7 +26,8 @@ replay_rules replay_core_rules(const replay_core *c) {
                         .replace = (uint32_t)(k < 1 ? 1 : k),
                         .accuracy_low = f->replay.accuracy_low,
                         .accuracy_high = f->replay.accuracy_high,
-                        .keep_zero_spread = f->grpo.zero_spread == AGRL_ZERO_KEEP};
+                        .keep_zero_spread = f->grpo.zero_spread == AGRL_ZERO_KEEP,
+                        .pairs = f->run.method == AGRL_METHOD_DPO};
 }
 
 replay_limits replay_core_limits(const replay_core *c) {
@@ -169,10 +170,14 @@ bool replay_core_decide(replay_core *c, replay_group *g, bool last_call) {
   AGRL_ASSERT(g->rec.state < REPLAY_READY);
   replay_rules rules = replay_core_rules(c);
   replay_decision d;
-  uint32_t levels = g->prompt == REPLAY_NO_PROMPT ? 0 : replay_prompts_levels(&c->prompts, g->prompt);
+  replay_task_facts facts = {0};
+  if (g->prompt != REPLAY_NO_PROMPT) {
+    facts.levels = replay_prompts_levels(&c->prompts, g->prompt);
+    facts.reference = rules.pairs && replay_prompts_reference(&c->prompts, g->prompt);
+  }
   bool climbing = g->rec.state == REPLAY_CLIMB;
   uint32_t level = g->rec.level;
-  replay_assemble(&rules, &g->rec, g->results, levels, AGRL_VERSION_STEP(c->meta.version), last_call, &d);
+  replay_assemble(&rules, &g->rec, g->results, facts, AGRL_VERSION_STEP(c->meta.version), last_call, &d);
   replay_core_touch(c, g);
   if (isnan(g->rec.accuracy) && !isnan(d.accuracy)) {
     g->rec.accuracy = d.accuracy;

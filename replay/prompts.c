@@ -86,6 +86,13 @@ uint32_t replay_prompts_levels(replay_prompts *p, uint32_t i) {
   return q->levels;
 }
 
+bool replay_prompts_reference(const replay_prompts *p, uint32_t i) {
+  agrl_buf text = {0};
+  bool there = agrl_task_text_reference(p->text, p->v[i].row, &text) && text.len > 0;
+  agrl_buf_release(&text);
+  return there;
+}
+
 void replay_prompts_observe(replay_prompt *p, double accuracy, uint64_t version) {
   double w = 1.0 / (p->tries + 1.0);
   if (w < HISTORY_WEIGHT) w = HISTORY_WEIGHT;

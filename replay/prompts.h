@@ -47,6 +47,7 @@ void replay_prompts_init(replay_prompts *p, const agrl_row *rows, size_t n, cons
 void replay_prompts_release(replay_prompts *p);
 uint32_t replay_prompts_find(const replay_prompts *p, const char *id);  // index or REPLAY_NO_PROMPT
 uint32_t replay_prompts_levels(replay_prompts *p, uint32_t i);          // rendered on first use
+bool replay_prompts_reference(const replay_prompts *p, uint32_t i);     // the row has a reference trace
 void replay_prompts_observe(replay_prompt *p, double accuracy, uint64_t version);
 double replay_prompts_priority(const replay_prompt *p, int selector, double half_life, uint64_t version);
 // epoch and cursor: position of the walk, advanced. n must be > 0.

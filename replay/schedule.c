@@ -17,7 +17,7 @@
 #define NEW_GROUPS_MAX 256 // begun in one transaction
 
 bool replay_schedule_done(const replay_core *c) {
-  return AGRL_VERSION_STEP(c->meta.version) >= (uint64_t)c->conf->grpo.versions;
+  return AGRL_VERSION_STEP(c->meta.version) >= (uint64_t)agrl_config_versions(c->conf);
 }
 
 // Members of the level under way: [*lo, *hi).

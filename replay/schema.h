@@ -43,7 +43,8 @@ typedef enum replay_state {
   X(STALE, "stale")             /* older than the staleness bound */               \
   X(LEASE, "lease")             /* the learner went on without reporting it */     \
   X(PROMPT_GONE, "prompt_gone") /* the data set no longer has the prompt */        \
-  X(UNREADABLE, "unreadable")   /* a stored trace does not decode */
+  X(UNREADABLE, "unreadable")   /* a stored trace does not decode */               \
+  X(NO_PAIR, "no_pair")         /* DPO: none wrong, or none right and no reference trace */
 typedef enum replay_cause {
 #define REPLAY_CAUSE_ENUM(NAME, text) REPLAY_CAUSE_##NAME,
   REPLAY_CAUSE_MAP(REPLAY_CAUSE_ENUM)

@@ -39,7 +39,7 @@ typedef struct agrl_group {
   const char *prompt_id;
   double plain_accuracy;     // of the plain rollouts
   uint32_t level;            // highest guidance level of a member; 0: none
-  size_t n;                  // G
+  size_t n;                  // G; run.method dpo: 2 (right, wrong), or 1 (wrong: the row's reference trace is the right one)
   const agrl_msg_scored *members;
 } agrl_group;
 

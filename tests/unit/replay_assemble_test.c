@@ -29,7 +29,7 @@ static replay_group_rec group_of(replay_result *r, uint32_t n_good) {
 
 static replay_decision decide(const replay_group_rec *g, const replay_result *r, uint32_t levels, uint32_t step, bool last_call) {
   replay_decision d;
-  replay_assemble(&usual, g, r, levels, step, last_call, &d);
+  replay_assemble(&usual, g, r, (replay_task_facts){.levels = levels}, step, last_call, &d);
   return d;
 }
 
@@ -86,7 +86,7 @@ static void no_ladder_in_warmup_without_levels_or_switched_off(void **state) {
   replay_rules off = usual;
   off.guided = false;
   replay_decision d;
-  replay_assemble(&off, &g, r, ALL, 100, false, &d);
+  replay_assemble(&off, &g, r, (replay_task_facts){.levels = ALL}, 100, false, &d);
   assert_int_equal(d.action, REPLAY_DO_READY);
 }
 
@@ -110,12 +110,12 @@ static void groups_without_spread(void **state) {
   replay_rules keep = usual;
   keep.keep_zero_spread = true;
   replay_decision d;
-  replay_assemble(&keep, &g, r, ALL, 100, false, &d);
+  replay_assemble(&keep, &g, r, (replay_task_facts){.levels = ALL}, 100, false, &d);
   assert_int_equal(d.cause, REPLAY_CAUSE_WINDOW);  // all right: outside the window, and nothing to learn
   r[3].reward = 0.8;
   assert_int_equal(decide(&g, r, ALL, 100, false).action, REPLAY_DO_READY);  // outside the window, but shaped reward has spread
   for (int i = 0; i < 8; i++) r[i] = i < 4 ? good(0.5) : bad(0.5);
-  replay_assemble(&keep, &g, r, ALL, 100, false, &d);
+  replay_assemble(&keep, &g, r, (replay_task_facts){.levels = ALL}, 100, false, &d);
   assert_int_equal(d.action, REPLAY_DO_READY);  // inside the window, kept on request
   assert_int_equal(decide(&g, r, ALL, 100, false).cause, REPLAY_CAUSE_ZERO_SPREAD);
 }
@@ -190,7 +190,7 @@ static void never_the_whole_group(void **state) {
   replay_rules all = usual;
   all.replace = 100;
   replay_decision d;
-  replay_assemble(&all, &g, r, ALL, 100, false, &d);
+  replay_assemble(&all, &g, r, (replay_task_facts){.levels = ALL}, 100, false, &d);
   assert_int_equal(d.action, REPLAY_DO_READY);
   assert_int_equal(d.n_guided, 7);
   assert_int_equal(d.n_chosen, 8);
@@ -244,7 +244,7 @@ static void random_groups_keep_the_rules(void **state) {
                              .reward = agrl_rng_below(&rng, 4) * 0.25};
     }
     replay_decision d;
-    replay_assemble(&usual, &g, r, ALL, 100, agrl_rng_below(&rng, 2), &d);
+    replay_assemble(&usual, &g, r, (replay_task_facts){.levels = ALL}, 100, agrl_rng_below(&rng, 2), &d);
     if (d.action == REPLAY_DO_CLIMB) assert_true(d.level > (g.state == REPLAY_CLIMB ? g.level : 0u) && d.level <= 4);
     if (d.action != REPLAY_DO_READY) continue;
     assert_int_equal(d.n_chosen, 8);
@@ -287,8 +287,51 @@ static void limiter_paces_and_yields_to_liveness(void **state) {
   assert_int_equal(replay_limit_serve(&l, &f, 8), 0);
 }
 
+static replay_decision pair(const replay_group_rec *g, const replay_result *r, bool reference) {
+  replay_rules rules = usual;
+  rules.pairs = true;
+  replay_decision d;
+  replay_assemble(&rules, g, r, (replay_task_facts){.levels = ALL, .reference = reference}, 100, false, &d);
+  return d;
+}
+
+static void dpo_pairs_of_own_and_of_reference_traces(void **state) {
+  (void)state;
+  replay_result r[64];
+  replay_group_rec g = group_of(r, 0);  // none right
+  r[2] = good(0.1), r[5] = good(1);
+  r[0].min_version = 3, r[2].min_version = 5, r[7].min_version = 1;
+  replay_decision d = pair(&g, r, true);
+  assert_int_equal(d.action, REPLAY_DO_READY);
+  assert_int_equal(d.n_chosen, 2);
+  assert_int_equal(d.chosen[0], 2);  // the first right one, whatever its reward, then the first wrong one
+  assert_int_equal(d.chosen[1], 0);
+  assert_int_equal(d.min_version, 3);  // of the pair: the others are not trained on
+  assert_int_equal(d.level, 0);
+  assert_float_equal(d.accuracy, 0.25, 1e-12);
+  r[0] = good(1);
+  r[1].accurate = true;  // right tier, gates not passed: wrong
+  d = pair(&g, r, false);
+  assert_int_equal(d.chosen[0], 0);
+  assert_int_equal(d.chosen[1], 1);
+  g = group_of(r, 0);
+  d = pair(&g, r, true);  // none right: a wrong one alone, for the reference trace
+  assert_int_equal(d.action, REPLAY_DO_READY);
+  assert_int_equal(d.n_chosen, 1);
+  assert_int_equal(d.chosen[0], 0);
+  assert_int_equal(pair(&g, r, false).cause, REPLAY_CAUSE_NO_PAIR);
+  g = group_of(r, 8);
+  assert_int_equal(pair(&g, r, true).cause, REPLAY_CAUSE_NO_PAIR);  // none wrong
+  g = group_of(r, 4);
+  r[6].have = false;
+  assert_int_equal(pair(&g, r, true).action, REPLAY_DO_WAIT);  // pass@N asks for all N
+  r[6] = lost();
+  assert_int_equal(pair(&g, r, true).cause, REPLAY_CAUSE_MISSING);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(dpo_pairs_of_own_and_of_reference_traces),
       cmocka_unit_test(waits_for_all_plain_members),
       cmocka_unit_test(accurate_group_is_ready_as_it_is),
       cmocka_unit_test(tau_is_inclusive_and_starts_the_ladder),

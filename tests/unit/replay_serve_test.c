@@ -60,6 +60,45 @@ static void hello(uint64_t checkpoint, uint64_t version, const agrl_journal_entr
 
 // Steps
 
+// Method dpo: a group is served as its pair, or as the wrong trace alone where none was right and the row has a reference trace;
+// the same after a restart. Rows of odd number have one.
+static void dpo_batches_hold_pairs(void **state) {
+  (void)state;
+  uint64_t ids[8], version = 1;
+  size_t pairs = 0, alone = 0, retired = 0;
+  kit.conf.run.method = AGRL_METHOD_DPO;
+  kit.conf.replay.guided = false;
+  for (size_t i = 1; i < kit.data.n; i += 2) kit.data.rows[i].reference = "3\n";
+  assert_int_equal(ask_batch(version, 1, ids), 0);
+  for (uint64_t id = 1; id <= 24; id++) {
+    agrl_arena_clear(&kit.arena);
+    agrl_msg_task_grant t = kit_ask(&kit, "a", "x", 4, version);
+    assert_int_equal(t.n_tasks, 1);
+    const bool some_right = id % 2, reference = atoi(t.tasks[0].prompt_id + 1) % 2;
+    kit_deliver(&kit, &t.tasks[0], some_right ? 2 : 0, version);
+    kit_restart(&kit);
+    agrl_msg_batch b;
+    KIT_OK(replay_serve_try(&kit.core, version, 1, false, kit.now_ns, &kit.arena, &b, err));
+    if (!some_right && !reference) {
+      assert_int_equal(b.n_groups, 0);
+      assert_int_equal(state_of(id), REPLAY_RETIRED);
+      retired++;
+      continue;
+    }
+    assert_int_equal(b.n_groups, 1);
+    const agrl_group *g = &b.groups[0];
+    assert_int_equal(g->id, id);
+    assert_int_equal(g->n, some_right ? 2 : 1);
+    if (some_right) assert_true(g->members[0].accurate);
+    assert_false(g->members[g->n - 1].accurate);
+    pairs += some_right;
+    alone += !some_right;
+    report(++version, &id, 1);
+    KIT_OK(replay_serve_arrive(&kit.core, version, err));
+  }
+  assert_true(pairs == 12 && alone > 0 && retired > 0);
+}
+
 static void batch_holds_the_chosen_members(void **state) {
   (void)state;
   uint64_t ids[8];
@@ -394,6 +433,7 @@ static void no_group_is_trained_twice_whatever_is_killed(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       WITH_KIT(batch_holds_the_chosen_members),
+      WITH_KIT(dpo_batches_hold_pairs),
       WITH_KIT(lost_answer_is_asked_for_again),
       WITH_KIT(requests_of_the_past_are_refused),
       WITH_KIT(reports_are_idempotent_and_survive),
