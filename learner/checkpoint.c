@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Checkpoints: a Hugging Face directory of the served weights (bf16), and beside it what exact continuation needs: master
-// weights and moments (raw little-endian f32 in layout order) and trainer_state.json. Hashes of all are in the manifest.
+// weights and moments (raw little-endian f32 in layout order), a refreshed reference and trainer_state.json. Hashes of all are in the manifest.
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/file.h"
 #include "common/base/json.h"
 #include "common/base/mem.h"
 #include "common/ckpt/hf.h"
 #include "learner/learner.h"
 
 static const char STATE_FILE[] = "trainer_state.json";
+static const char REFERENCE_FILE[] = "reference.bf16";  // with grpo.reference_every
 static const char *const BLOCK_FILES[] = {"master.f32", "adam_m.f32", "adam_v.f32"};
 enum { N_BLOCKS = 3 };
 
@@ -53,13 +55,15 @@ static agrl_rc read_state(learner_core *c, const char *dir, agrl_error *err) {
 
 agrl_rc learner_checkpoint_save(const learner_core *c, const char *dir, agrl_error *err) {
   const float *blocks[N_BLOCKS] = {c->optim.master, c->optim.m, c->optim.v};
-  agrl_ckpt_extra extra[N_BLOCKS + 3];
+  agrl_ckpt_extra extra[N_BLOCKS + 4];
   size_t n = 0;
   agrl_buf state = {0};
   write_state(c, &state);
   for (size_t i = 0; i < N_BLOCKS; i++)
     extra[n++] = (agrl_ckpt_extra){BLOCK_FILES[i], blocks[i], c->layout->n_elements * sizeof(float)};
   extra[n++] = (agrl_ckpt_extra){STATE_FILE, state.data, state.len};
+  if (c->config->grpo.reference_every > 0 && c->reference != NULL)
+    extra[n++] = (agrl_ckpt_extra){REFERENCE_FILE, agrl_weights_block(c->reference), c->layout->n_elements * sizeof(uint16_t)};
   if (c->tokenizer_config.len > 0)
     extra[n++] = (agrl_ckpt_extra){AGRL_CKPT_TOKENIZER_CONFIG, c->tokenizer_config.data, c->tokenizer_config.len};
   if (c->chat_template.len > 0) extra[n++] = (agrl_ckpt_extra){AGRL_CKPT_CHAT_TEMPLATE, c->chat_template.data, c->chat_template.len};
@@ -109,5 +113,22 @@ agrl_rc learner_reference_load(learner_core *c, const char *dir, agrl_error *err
   }
   agrl_block_free(block, layout->n_elements * sizeof(float));
   agrl_layout_free(layout);
+  return rc;
+}
+
+agrl_rc learner_reference_resume(learner_core *c, const char *dir, const char *sft_dir, agrl_error *err) {
+  char *path = agrl_path_join(dir, REFERENCE_FILE);
+  bool kept = c->config->grpo.reference_every > 0 && agrl_file_exists(path);
+  free(path);
+  if (!kept) return learner_reference_load(c, sft_dir, err);
+  agrl_buf b = {0};
+  agrl_rc rc = agrl_ckpt_read_extra(dir, REFERENCE_FILE, &b, err);
+  if (rc == AGRL_OK && b.len != c->layout->n_elements * sizeof(uint16_t))
+    rc = agrl_fail(err, AGRL_EPARSE, "%s/%s: %zu bytes, expected %zu", dir, REFERENCE_FILE, b.len, c->layout->n_elements * sizeof(uint16_t));
+  if (rc == AGRL_OK) {
+    c->reference = agrl_weights_new(c->layout, (const uint16_t *)(const void *)b.data, c->version);
+    agrl_weights_pack(c->reference, c->pool);
+  }
+  agrl_buf_release(&b);
   return rc;
 }

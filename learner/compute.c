@@ -109,8 +109,8 @@ static agrl_rc settle_sft(learner_compute *c, agrl_error *err) {
   agrl_rc rc = learner_checkpoint_save(core, dir, err);
   if (rc == AGRL_OK) rc = agrl_ckpt_set_latest(c->checkpoints, "sft", err);
   if (rc == AGRL_OK) rc = agrl_file_remove_tree(progress, err);
-  if (rc == AGRL_OK && core->config->grpo.kl_beta > 0.0) rc = learner_reference_load(core, dir, err);
-  if (rc == AGRL_OK && core->config->grpo.sft_weight > 0.0) rc = learner_core_need_sft(core, err);
+  if (rc == AGRL_OK && agrl_config_needs_reference(core->config)) rc = learner_reference_load(core, dir, err);
+  if (rc == AGRL_OK && agrl_config_needs_traces(core->config)) rc = learner_core_need_sft(core, err);
   if (rc == AGRL_OK) note_checkpoint(c, t0);
   c->checkpoint_version = core->version;
   free(dir);
@@ -271,7 +271,7 @@ static agrl_rc run(learner_compute *c, agrl_error *err) {
   if (rc != AGRL_OK) return rc;
   c->checkpoint_version = origin.checkpoint_version;
   if (origin.stage == LEARNER_STAGE_SFT) rc = warm_start(c, err);
-  if (rc != AGRL_OK || c->config->grpo.versions == 0) return rc;
+  if (rc != AGRL_OK || agrl_config_versions(c->config) == 0) return rc;
   rc = open_journal(c, err);
   if (rc == AGRL_OK) rc = hand_over_model(c, err);
   if (rc == AGRL_OK) rc = learner_request_hello(c, err);

@@ -8,10 +8,11 @@
 #include "common/ckpt/hf.h"
 #include "learner/learner.h"
 
-// Tokens of one forward/backward pass: what sft.batch_tokens says, but never less than the longest sequence.
+// Tokens of one forward/backward pass: what sft.batch_tokens says, but never less than the longest sequence, or pair of them.
 static size_t pass_tokens(const learner_core *c) {
   int64_t context = c->layout->spec.context;
   if (c->config->model.context > 0 && context > c->config->model.context) context = c->config->model.context;
+  if (c->config->run.method == AGRL_METHOD_DPO) context *= 2;
   int64_t batch = c->config->sft.batch_tokens;
   return (size_t)(batch > context ? batch : context);
 }

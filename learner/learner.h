@@ -67,14 +67,12 @@ bool learner_pack_add(learner_pack *p, const learner_seq *s);  // false: no room
 bool learner_pack_share(learner_pack *p, const learner_seq *s);
 agrl_batch learner_pack_batch(const learner_pack *p);
 
-// ---- advantage.c: method.md section 4 over the members with a reward. False: no spread (advantages are all 0).
-bool learner_advantages(const agrl_group *g, double clamp, double *advantage, double *mean, double *stddev);
-
 // ---- sft_set.c: rows with a reference trace, rendered and tokenized on demand.
 typedef struct learner_sft_set {
   agrl_dataset data;
   agrl_task_text *text;
   size_t *rows, n;  // indexes of data.rows
+  uint32_t *by_id;  // all of data.rows by id, made at the first search; NULL before
   const agrl_bpe *bpe;
   int32_t start_id, end_id;
   agrl_buf scratch;
@@ -87,6 +85,8 @@ void learner_sft_set_close(learner_sft_set *s);
 void learner_sft_set_bind(learner_sft_set *s, const agrl_bpe *bpe, int32_t start_id, int32_t end_id);
 agrl_rc learner_sft_set_tokenizer(const learner_sft_set *s, size_t vocab, agrl_bpe **out, agrl_error *err);
 learner_seq learner_sft_set_get(learner_sft_set *s, size_t i, size_t level);  // valid until the next call
+// The reference trace of the row of that id, whether SFT uses it or not, without a prompt; valid until the next call.
+bool learner_sft_set_find(learner_sft_set *s, const char *id, learner_seq *out);
 
 typedef struct learner_sft_cursor {  // where the warm start stands: enough to continue exactly
   int64_t step, epoch, pos;
@@ -102,9 +102,9 @@ typedef struct learner_core {
   agrl_buf tokenizer_json, tokenizer_config, chat_template;  // files of model.init, written into every checkpoint; empty: none
   int32_t start_id, end_id;
   learner_optim optim;
-  agrl_weights *reference;  // frozen weights of the KL term, packed; NULL when kl_beta is 0
+  agrl_weights *reference;  // of the KL term and DPO, packed; NULL when neither needs it
   learner_pack pack;
-  learner_sft_set *sft;   // NULL when neither SFT nor grpo.sft_weight needs it
+  learner_sft_set *sft;   // NULL when nothing needs it: SFT, grpo.sft_weight, DPO
   learner_sft_cursor cursor;
   uint64_t version;       // of the served weights; 0 during SFT
   uint32_t bad_steps;     // steps in a row skipped as non-finite
@@ -124,6 +124,8 @@ agrl_rc learner_core_need_sft(learner_core *c, agrl_error *err);                
 agrl_rc learner_checkpoint_save(const learner_core *c, const char *dir, agrl_error *err);
 agrl_rc learner_checkpoint_load(learner_core *c, const char *dir, agrl_error *err);
 agrl_rc learner_reference_load(learner_core *c, const char *dir, agrl_error *err);
+// The reference as it was at the checkpoint in dir: what is kept there when grpo.reference_every refreshes it, else sft_dir's.
+agrl_rc learner_reference_resume(learner_core *c, const char *dir, const char *sft_dir, agrl_error *err);
 
 // ---- sft.c
 typedef struct learner_sft_hooks {
@@ -138,7 +140,8 @@ agrl_rc learner_pack_cross_entropy(learner_core *c, double weight, double *loss,
 agrl_rc learner_sft_run(learner_core *c, const learner_sft_hooks *h, bool *finished, agrl_error *err);
 
 // ---- step.c: one RL update on these groups, in this order; moves c->version one step on. Sequences that cannot be trained
-// on (no tokens, longer than the context, bad ids) are dropped and counted. Errors only when the trainer fails.
+// on (no tokens, longer than the context, bad ids) are dropped and counted. With run.method dpo a group is a pair as replay made
+// it (agrl_group), trained against c->reference, which must be there. Errors only when the trainer fails.
 agrl_rc learner_step_run(learner_core *c, const agrl_group *groups, size_t n, learner_step_stats *st, agrl_error *err);
 
 #endif

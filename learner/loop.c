@@ -77,7 +77,7 @@ static size_t status(agrl_svc *s, agrl_arena *a, agrl_kv *items, size_t cap) {
   agrl_kv head[] = {{"phase", atomic_load(&st->compute.phase)},
                     {"version", agrl_arena_printf(a, "%" PRIu32 ":%" PRIu32, AGRL_VERSION_EPOCH(version), AGRL_VERSION_STEP(version))},
                     {"step", agrl_arena_printf(a, "%" PRIu32, AGRL_VERSION_STEP(version))},
-                    {"steps", agrl_arena_printf(a, "%" PRId64, s->config.grpo.versions)},
+                    {"steps", agrl_arena_printf(a, "%" PRId64, agrl_config_versions(&s->config))},
                     {"sft_steps", agrl_arena_printf(a, "%" PRId64, s->config.sft.steps)}};
   size_t n = 0;
   for (size_t i = 0; i < sizeof head / sizeof *head && n < cap; i++) items[n++] = head[i];

@@ -14,7 +14,7 @@
 
 static agrl_rc open_rl(learner_core *c, const char *dir, const char *sft_dir, learner_origin *out, agrl_error *err) {
   agrl_rc rc = learner_checkpoint_load(c, dir, err);
-  if (rc == AGRL_OK && c->config->grpo.kl_beta > 0.0) rc = learner_reference_load(c, sft_dir, err);
+  if (rc == AGRL_OK && agrl_config_needs_reference(c->config)) rc = learner_reference_resume(c, dir, sft_dir, err);
   out->stage = LEARNER_STAGE_RL;
   out->checkpoint_version = c->version;
   return rc;
@@ -54,7 +54,7 @@ agrl_rc learner_resume_open(learner_core *c, const char *checkpoints, learner_or
   free(sft_dir);
   free(progress);
   if (rc == AGRL_OK && c->bpe == NULL) rc = learner_core_tokenizer(c, checkpoints, err);
-  if (rc == AGRL_OK && c->sft == NULL && out->stage == LEARNER_STAGE_RL && c->config->grpo.sft_weight > 0.0)
+  if (rc == AGRL_OK && c->sft == NULL && out->stage == LEARNER_STAGE_RL && agrl_config_needs_traces(c->config))
     rc = learner_core_need_sft(c, err);
   return rc;
 }

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which members train: those of groups with spread (or all, with grpo.zero_spread keep), without missing rewards, without
 // guided members whose advantage is not positive (imitating a failure helps nobody), and without sequences the trainer
-// cannot take. Every exclusion is counted.
+// cannot take. DPO: the pair that replay made of each group. Every exclusion is counted.
 #include "learner/select.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/mem.h"
+#include "learner/advantage.h"
 
 static const float LOGPROB_SLACK = 1e-3f;  // rounding may leave a certain token slightly above 0
 
@@ -69,6 +71,8 @@ static size_t select_group(const learner_core *c, const agrl_group *g, const dou
                      .guided = m->trace.level > 0};
     if (!trainable(c, &r.seq, &m->trace)) {
       st->dropped_bad++;
+    } else if (c->config->grpo.overlong == AGRL_OVERLONG_MASK && m->trace.stop == AGRL_STOP_LENGTH) {
+      st->dropped_overlong++;
     } else if (r.guided && r.advantage <= 0.0) {
       st->dropped_guided++;
     } else {
@@ -76,6 +80,47 @@ static size_t select_group(const learner_core *c, const agrl_group *g, const dou
     }
   }
   return n;
+}
+
+static bool right(const agrl_msg_scored *m) { return !m->missing && m->accurate && m->g_format && m->g_rule; }
+
+static learner_row row_of(const agrl_msg_scored *m) {
+  return (learner_row){.seq = {m->trace.prompt, m->trace.tokens, m->trace.n_prompt, m->trace.n_tokens}, .member = m, .advantage = NAN};
+}
+
+// The reference trace after the prompt of the trace that failed. False: there is none, or it is too long.
+static bool reference_row(const learner_core *c, const char *prompt_id, const learner_seq *failed, learner_row *out) {
+  learner_seq q;
+  if (c->sft == NULL || !learner_sft_set_find(c->sft, prompt_id, &q)) return false;
+  q.prompt = failed->prompt;
+  q.n_prompt = failed->n_prompt;
+  if (learner_seq_fed(&q) > (size_t)c->layout->spec.context || !ids_ok(q.tokens, q.n_tokens, c->layout->spec.vocab)) return false;
+  int32_t *owned = agrl_xcalloc(q.n_tokens, sizeof *owned);
+  memcpy(owned, q.tokens, q.n_tokens * sizeof *owned);
+  q.tokens = owned;
+  *out = (learner_row){.seq = q, .owned = owned};
+  return true;
+}
+
+// What replay made of the group: a right and a wrong member, or a wrong one only. Anything else (groups of a run that had another
+// method before) is no pair.
+static size_t select_pair(const learner_core *c, const agrl_group *g, learner_row out[2], learner_step_stats *st) {
+  bool own = g->n == 2 && right(&g->members[0]) && !right(&g->members[1]);
+  if (!own && (g->n != 1 || right(&g->members[0]))) return 0;
+  out[1] = row_of(&g->members[g->n - 1]);
+  if (!trainable(c, &out[1].seq, &out[1].member->trace)) {
+    st->dropped_bad++;
+    return 0;
+  }
+  if (own) {
+    out[0] = row_of(&g->members[0]);
+    if (trainable(c, &out[0].seq, &out[0].member->trace)) return 2;
+    st->dropped_bad++;
+    return 0;
+  }
+  if (!reference_row(c, g->prompt_id, &out[1].seq, &out[0])) return 0;
+  st->reference_pairs++;
+  return 2;
 }
 
 static void count_solved(double accuracy, learner_step_stats *st) {
@@ -86,26 +131,32 @@ static void count_solved(double accuracy, learner_step_stats *st) {
 }
 
 size_t learner_select(const learner_core *c, const agrl_group *groups, size_t n, learner_row **rows, learner_step_stats *st) {
+  const agrl_config *cfg = c->config;
+  const bool pairs = cfg->run.method == AGRL_METHOD_DPO;
+  const learner_advantage_rule rule = {.mean_only = cfg->grpo.advantage == AGRL_ADVANTAGE_MEAN,
+                                       .clamp = cfg->grpo.advantage_clamp,
+                                       .max_tokens = cfg->actor.max_new_tokens,
+                                       .soft_buffer = cfg->grpo.overlong == AGRL_OVERLONG_SOFT ? cfg->grpo.overlong_buffer : 0};
   size_t members = 0, widest = 0, kept = 0;
   for (size_t g = 0; g < n; g++) {
     members += groups[g].n;
     if (groups[g].n > widest) widest = groups[g].n;
   }
   double *advantage = agrl_xcalloc(widest + 1, sizeof *advantage);
-  *rows = agrl_xcalloc(members + 1, sizeof **rows);
+  *rows = agrl_xcalloc(members + n + 1, sizeof **rows);  // n: reference traces
   batch_means b = {0};
   st->groups = n;
   for (size_t g = 0; g < n; g++) {
     double mu, sigma;
-    bool spread = learner_advantages(&groups[g], c->config->grpo.advantage_clamp, advantage, &mu, &sigma);
+    bool spread = learner_advantages(&groups[g], &rule, advantage, &mu, &sigma);
     for (size_t i = 0; i < groups[g].n; i++) describe_member(&groups[g].members[i], &b, st);
     if (isfinite(sigma)) add(&b.group_std, sigma);
     count_solved(groups[g].plain_accuracy, st);
     if (isfinite(groups[g].plain_accuracy)) add(&b.accuracy, groups[g].plain_accuracy);
     if (groups[g].level > 0) st->guided_groups++;
-    if (!spread) st->zero_groups++;
-    if (!spread && c->config->grpo.zero_spread != AGRL_ZERO_KEEP) continue;
-    size_t got = select_group(c, &groups[g], advantage, *rows + kept, st);
+    if (!pairs && !spread) st->zero_groups++;
+    if (!pairs && !spread && cfg->grpo.zero_spread != AGRL_ZERO_KEEP) continue;
+    size_t got = pairs ? select_pair(c, &groups[g], *rows + kept, st) : select_group(c, &groups[g], advantage, *rows + kept, st);
     kept += got;
     if (got > 0) st->trained_groups++;
   }
@@ -118,4 +169,9 @@ size_t learner_select(const learner_core *c, const agrl_group *groups, size_t n,
   st->rule_rate = value(&b.rule);
   st->completion_mean = value(&b.completion);
   return kept;
+}
+
+void learner_rows_free(learner_row *rows, size_t n) {
+  for (size_t i = 0; i < n; i++) free(rows[i].owned);
+  free(rows);
 }

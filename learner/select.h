@@ -8,12 +8,15 @@
 
 typedef struct learner_row {
   learner_seq seq;
-  const agrl_msg_scored *member;
-  double advantage;
+  const agrl_msg_scored *member;  // NULL: a reference trace
+  double advantage, weight;       // weight: as in learner_loss_row
   bool guided;
+  int32_t *owned;                 // tokens of a reference trace
 } learner_row;
 
-// *rows is the caller's to free (its contents borrow from groups). Fills the batch part of *st.
+// Rows borrow from groups; free them with learner_rows_free. Fills the batch part of *st. With DPO rows come in pairs, chosen
+// and rejected.
 size_t learner_select(const learner_core *c, const agrl_group *groups, size_t n, learner_row **rows, learner_step_stats *st);
+void learner_rows_free(learner_row *rows, size_t n);
 
 #endif

@@ -41,6 +41,7 @@ void learner_sft_set_close(learner_sft_set *s) {
   agrl_task_text_free(s->text);
   agrl_buf_release(&s->scratch);
   free(s->rows);
+  free(s->by_id);
   free(s->prompt);
   free(s->tokens);
   memset(s, 0, sizeof *s);
@@ -79,6 +80,44 @@ static size_t encode(const agrl_bpe *bpe, int32_t start_id, const agrl_buf *text
   }
 }
 
+static void encode_reference(learner_sft_set *s, const agrl_row *row, learner_seq *q) {
+  agrl_buf_clear(&s->scratch);
+  agrl_task_text_reference(s->text, row, &s->scratch);
+  q->n_tokens = encode(s->bpe, -1, &s->scratch, &s->tokens, &s->tokens_cap);
+  if (s->end_id >= 0) s->tokens[q->n_tokens++] = s->end_id;
+  q->tokens = s->tokens;
+}
+
+static int by_id(const void *a, const void *b, void *data) {
+  const agrl_row *rows = data;
+  uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+  int order = strcmp(rows[x].id, rows[y].id);
+  return order != 0 ? order : x < y ? -1 : x > y;
+}
+
+static void sort_by_id(learner_sft_set *s) {
+  s->by_id = agrl_xcalloc(s->data.n + 1, sizeof *s->by_id);
+  for (size_t i = 0; i < s->data.n; i++) s->by_id[i] = (uint32_t)i;
+  qsort_r(s->by_id, s->data.n, sizeof *s->by_id, by_id, s->data.rows);
+}
+
+// Of rows with the same id the first, as replay takes it.
+bool learner_sft_set_find(learner_sft_set *s, const char *id, learner_seq *out) {
+  AGRL_ASSERT(s->bpe != NULL);
+  if (s->by_id == NULL) sort_by_id(s);
+  size_t lo = 0, hi = s->data.n;
+  while (lo < hi) {
+    size_t mid = lo + (hi - lo) / 2;
+    if (strcmp(s->data.rows[s->by_id[mid]].id, id) < 0) lo = mid + 1;
+    else hi = mid;
+  }
+  const agrl_row *row = lo < s->data.n ? &s->data.rows[s->by_id[lo]] : NULL;
+  if (row == NULL || strcmp(row->id, id) != 0 || !has_reference(s, row)) return false;
+  *out = (learner_seq){0};
+  encode_reference(s, row, out);
+  return true;
+}
+
 learner_seq learner_sft_set_get(learner_sft_set *s, size_t i, size_t level) {
   AGRL_ASSERT(i < s->n && s->bpe != NULL);
   const agrl_row *row = &s->data.rows[s->rows[i]];
@@ -86,11 +125,7 @@ learner_seq learner_sft_set_get(learner_sft_set *s, size_t i, size_t level) {
   agrl_buf_clear(&s->scratch);
   agrl_task_text_prompt(s->text, row, level, &s->scratch);
   q.n_prompt = encode(s->bpe, s->start_id, &s->scratch, &s->prompt, &s->prompt_cap);
-  agrl_buf_clear(&s->scratch);
-  agrl_task_text_reference(s->text, row, &s->scratch);
-  q.n_tokens = encode(s->bpe, -1, &s->scratch, &s->tokens, &s->tokens_cap);
-  if (s->end_id >= 0) s->tokens[q.n_tokens++] = s->end_id;
+  encode_reference(s, row, &q);
   q.prompt = s->prompt;
-  q.tokens = s->tokens;
   return q;
 }

@@ -14,7 +14,9 @@ static const char *const components[] = {"policy", "kl", "entropy", "sft", "tota
 static const char *const nonfinite_at[] = {"sft", "rl", NULL};
 static const char *const estimators[] = {"k1", "k2", "k3", NULL};
 static const char *const against[] = {"reference", "sampler", NULL};
-static const char *const bounds[] = {"low", "high", "dual", NULL};
+static const char *const bounds[] = {"low", "high", "dual", "cispo", NULL};
+static const char *const chosen_from[] = {"own", "reference", NULL};
+static const char *const traces_of_pair[] = {"chosen", "rejected", NULL};
 static const char *const phases[] = {"wait_batch", "load", "forward", "backward", "optim", "publish", "checkpoint", "step", NULL};
 static const char *const kinds[] = {"full", "delta", NULL};
 static const char *const dirs[] = {"sent", "received", NULL};
@@ -73,7 +75,7 @@ static void register_training(learner_metrics *m) {
 }
 
 static void register_policy(learner_metrics *m) {
-  static agrl_metric_desc d[20];
+  static agrl_metric_desc d[24];
   agrl_metric_desc *p = d;
   m->kl = crossed(p++, AGRL_GAUGE, "agrl_learner_kl", "KL of the policy, mean per token in nats", "estimator", estimators, "against", against);
   m->entropy = plain(p++, AGRL_GAUGE, "agrl_learner_entropy_nats", "Mean entropy of the policy per plain token");
@@ -81,7 +83,7 @@ static void register_policy(learner_metrics *m) {
   m->clip_ratio = labelled(p++, AGRL_GAUGE, "agrl_learner_clip_ratio", "Share of plain tokens clipped", "bound", bounds);
   m->ratio = histogram(p++, "agrl_learner_importance_ratio", "Policy over sampler, geometric mean per row", NULL, NULL, ratio_bounds, N_OF(ratio_bounds));
   m->ess = plain(p++, AGRL_GAUGE, "agrl_learner_importance_ess_ratio", "Effective sample size of plain tokens over their number");
-  m->truncated = labelled(p++, AGRL_GAUGE, "agrl_learner_importance_truncated_ratio", "Share of tokens whose importance ratio was replaced by a bound (exponent of 20; 2 with guided_loss tis)", "side", sides);
+  m->truncated = labelled(p++, AGRL_GAUGE, "agrl_learner_importance_truncated_ratio", "Share of tokens whose importance ratio was replaced by a bound (exponent of 20; 2 with guided_loss tis; tis_cap)", "side", sides);
   m->logprob_diff = histogram(p++, "agrl_learner_logprob_abs_diff", "Largest difference of trainer and sampler log-prob per row, at equal version", NULL, NULL, diff_bounds, N_OF(diff_bounds));
   m->logprob_mismatch = plain(p++, AGRL_COUNTER, "agrl_learner_logprob_mismatch_total", "Rows with a difference above 0.1 nats at equal version");
   m->advantage = histogram(p++, "agrl_learner_advantage", "Advantage per trained row", NULL, NULL, advantage_bounds, N_OF(advantage_bounds));
@@ -89,6 +91,10 @@ static void register_policy(learner_metrics *m) {
   m->solved = labelled(p++, AGRL_GAUGE, "agrl_learner_group_solved_ratio", "Share of the last batch's groups whose plain members were all, none or some right", "kind", solved_kinds);
   m->staleness = histogram(p++, "agrl_learner_staleness_versions", "Versions between sampling and training, mean per row", NULL, NULL, agrl_buckets_small, agrl_buckets_small_n);
   m->span = histogram(p++, "agrl_learner_version_span", "Versions within one row", NULL, NULL, agrl_buckets_small, agrl_buckets_small_n);
+  m->pairs = labelled(p++, AGRL_COUNTER, "agrl_learner_pairs_total", "Preference pairs trained on, by where the chosen trace is from", "chosen", chosen_from);
+  m->pair_reward = labelled(p++, AGRL_GAUGE, "agrl_learner_pair_reward", "Mean implicit reward of the last step's pairs, beta * log(policy / reference)", "of", traces_of_pair);
+  m->pair_margin = plain(p++, AGRL_GAUGE, "agrl_learner_pair_margin", "Mean implicit reward of chosen less rejected traces of the last step");
+  m->pair_accuracy = plain(p++, AGRL_GAUGE, "agrl_learner_pair_accuracy_ratio", "Share of the last step's pairs whose chosen trace has the higher implicit reward");
   m->reward = plain(p++, AGRL_GAUGE, "agrl_learner_reward_mean", "Mean reward of the last batch");
   m->accuracy = plain(p++, AGRL_GAUGE, "agrl_learner_accuracy_ratio", "Mean plain accuracy of the last batch's groups");
   m->guided = labelled(p++, AGRL_GAUGE, "agrl_learner_guided_ratio", "Share guided in the last batch", "of", guided_of);
@@ -158,13 +164,20 @@ static void set_policy(learner_metrics *m, const learner_step_stats *st) {
   agrl_metric_set(m->clip_ratio, 0, ratio((double)l->clipped_low, n));
   agrl_metric_set(m->clip_ratio, 1, ratio((double)l->clipped_high, n));
   agrl_metric_set(m->clip_ratio, 2, ratio((double)l->clipped_dual, n));
+  agrl_metric_set(m->clip_ratio, 3, ratio((double)l->clipped_cispo, n));
   agrl_metric_set(m->truncated, 0, ratio((double)l->truncated_low, all_tokens(l)));
   agrl_metric_set(m->truncated, 1, ratio((double)l->truncated_high, all_tokens(l)));
   agrl_metric_set(m->ess, 0, ratio(l->ratio * l->ratio, n * l->ratio_sq));
+  agrl_metric_add(m->pairs, 0, (double)(l->pairs - st->reference_pairs));
+  agrl_metric_add(m->pairs, 1, (double)st->reference_pairs);
+  agrl_metric_set(m->pair_reward, 0, ratio(l->pair_chosen, (double)l->pairs));
+  agrl_metric_set(m->pair_reward, 1, ratio(l->pair_rejected, (double)l->pairs));
+  agrl_metric_set(m->pair_margin, 0, ratio(l->pair_margin, (double)l->pairs));
+  agrl_metric_set(m->pair_accuracy, 0, ratio((double)l->pairs_won, (double)l->pairs));
   for (size_t i = 0; i < st->n_rows; i++) {
     const learner_row_stats *r = &st->rows[i];
     agrl_metric_observe(m->ratio, 0, r->ratio);
-    agrl_metric_observe(m->advantage, 0, r->advantage);
+    if (!isnan(r->advantage)) agrl_metric_observe(m->advantage, 0, r->advantage);
     agrl_metric_observe(m->staleness, 0, r->staleness);
     agrl_metric_observe(m->span, 0, r->version_span);
     if (isnan(r->logprob_diff)) continue;
@@ -253,6 +266,11 @@ static void line_policy(agrl_jw *w, const learner_step_stats *st) {
   agrl_jw_kf64(w, "clip_ratio_low", ratio((double)l->clipped_low, n));
   agrl_jw_kf64(w, "clip_ratio_high", ratio((double)l->clipped_high, n));
   agrl_jw_kf64(w, "clip_ratio_dual", ratio((double)l->clipped_dual, n));
+  agrl_jw_kf64(w, "clip_ratio_cispo", ratio((double)l->clipped_cispo, n));
+  agrl_jw_kf64(w, "pair_reward_chosen", ratio(l->pair_chosen, (double)l->pairs));
+  agrl_jw_kf64(w, "pair_reward_rejected", ratio(l->pair_rejected, (double)l->pairs));
+  agrl_jw_kf64(w, "pair_margin", ratio(l->pair_margin, (double)l->pairs));
+  agrl_jw_kf64(w, "pair_accuracy", ratio((double)l->pairs_won, (double)l->pairs));
   agrl_jw_kf64(w, "importance_ratio_mean", ratio(l->ratio, n));
   agrl_jw_kf64(w, "importance_ess_ratio", ratio(l->ratio * l->ratio, n * l->ratio_sq));
   agrl_jw_kf64(w, "importance_truncated_low", ratio((double)l->truncated_low, all_tokens(l)));
@@ -285,6 +303,9 @@ static void line_batch(agrl_jw *w, const learner_step_stats *st) {
   agrl_jw_ku64(w, "members_missing", st->missing_members);
   agrl_jw_ku64(w, "members_dropped_guided", st->dropped_guided);
   agrl_jw_ku64(w, "members_dropped_bad", st->dropped_bad);
+  agrl_jw_ku64(w, "members_dropped_overlong", st->dropped_overlong);
+  agrl_jw_ku64(w, "pairs", st->loss.pairs);
+  agrl_jw_ku64(w, "pairs_reference", st->reference_pairs);
   agrl_jw_ku64(w, "sequences", st->sequences);
   agrl_jw_ku64(w, "tokens", st->tokens);
   agrl_jw_ku64(w, "ready_groups", st->ready_groups);

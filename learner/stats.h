@@ -18,7 +18,7 @@ typedef struct learner_sft_stats {
   size_t tokens, sequences;
 } learner_sft_stats;
 
-typedef struct learner_row_stats {  // one trained row, for the histograms
+typedef struct learner_row_stats {  // one trained row, for the histograms; advantage: NaN with DPO
   float advantage, staleness, ratio, logprob_diff;  // logprob_diff: NaN unless sampled at the version trained
   float version_span;
 } learner_row_stats;
@@ -28,7 +28,8 @@ typedef struct learner_step_stats {
   int64_t step, steps;
   size_t groups, trained_groups, zero_groups, guided_groups;
   size_t solved_all, solved_none, solved_some;  // groups by the accuracy of their plain members; those without one are in none
-  size_t members, guided_members, missing_members, dropped_guided, dropped_bad, sequences, tokens;
+  size_t members, guided_members, missing_members, dropped_guided, dropped_bad, dropped_overlong, sequences, tokens;
+  size_t reference_pairs;  // DPO: pairs whose chosen trace is the reference
   double reward_mean, reward_plain_mean, reward_std, accuracy, format_rate, rule_rate, completion_mean;
   double staleness_mean, staleness_max, logprob_diff_mean, logprob_diff_max;
   double entropy, grad_norm, learning_rate, sft_loss, guide_gamma;  // guide_gamma: NaN without guided rows
@@ -46,6 +47,7 @@ const char *learner_step_outcome(const learner_step_stats *st);  // "trained", "
 typedef struct learner_metrics {
   agrl_metric *step, *version, *epoch, *last_step, *tokens, *sequences, *groups, *loss, *lr, *grad_norm, *clipped, *nonfinite;
   agrl_metric *kl, *entropy, *kl_entropy, *clip_ratio, *ratio, *ess, *logprob_diff, *logprob_mismatch, *advantage, *zero_std, *solved, *truncated;
+  agrl_metric *pairs, *pair_reward, *pair_margin, *pair_accuracy;
   agrl_metric *staleness, *span, *phase, *idle, *tps, *flops, *reward, *accuracy, *guided;
   agrl_metric *publish_s, *changed, *bytes, *ckpt_time, *ckpt_s, *ckpt_failures, *ckpt_free, *resume, *torn, *sft_step;
 } learner_metrics;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/bug.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -21,16 +22,37 @@ typedef struct step {  // what the functions below share
   learner_step_stats *st;
   learner_row *rows;
   size_t n;
+  const learner_loss *loss;
   learner_loss_params params;
   double entropy, diff, diff_max, staleness, staleness_max;
   size_t entropy_n, diff_n, staleness_n;
 } step;
 
-// Packs rows from i on; returns the first row left out.
+// Packs whole units of rows from i on; returns the first row left out.
 static size_t pack_from(step *s, size_t i) {
-  learner_pack_clear(&s->c->pack);
-  while (i < s->n && learner_pack_share(&s->c->pack, &s->rows[i].seq)) i++;
+  learner_pack *p = &s->c->pack;
+  learner_pack_clear(p);
+  while (i < s->n) {
+    const learner_pack before = *p;
+    size_t k = 0;
+    while (k < s->loss->unit && learner_pack_share(p, &s->rows[i + k].seq)) k++;
+    if (k < s->loss->unit) {
+      *p = before;
+      break;
+    }
+    i += k;
+  }
   return i;
+}
+
+// The weight of a row's tokens (of a pair, DPO) in the loss: grpo.aggregation.
+static void weigh_rows(step *s) {
+  const agrl_config *cfg = s->c->config;
+  size_t tokens = 0;
+  for (size_t i = 0; i < s->n; i++) tokens += s->rows[i].seq.n_tokens;
+  for (size_t i = 0; i < s->n; i++)
+    s->rows[i].weight = s->loss->unit == 2 ? 2.0 / (double)s->n
+                                           : learner_token_weight(cfg->grpo.aggregation, s->rows[i].seq.n_tokens, s->n, tokens, cfg->actor.max_new_tokens);
 }
 
 // The batch quantile of guided ratios needs all of them before the first loss: one forward over the guided rows.
@@ -106,7 +128,7 @@ static agrl_rc train_pass(step *s, size_t from, size_t to, agrl_error *err) {
   agrl_batch b = learner_pack_batch(p);
   uint64_t t0 = agrl_mono_ns();
   agrl_rc rc = AGRL_OK;
-  bool with_ref = c->reference != NULL && s->params.kl_beta > 0.0;
+  bool with_ref = c->reference != NULL && (s->params.kl_beta > 0.0 || s->loss->unit == 2);
   if (with_ref) {
     const agrl_params ref = {.bf16 = agrl_weights_block(c->reference), .fwd = agrl_weights_matrices(c->reference)};
     rc = agrl_trainer_forward(c->trainer, &ref, &b, false, p->ref, NULL, err);
@@ -116,24 +138,37 @@ static agrl_rc train_pass(step *s, size_t from, size_t to, agrl_error *err) {
   s->st->forward_seconds += agrl_since_s(t0);
   t0 = agrl_mono_ns();
   memset(p->dlogp, 0, p->n_tokens * sizeof *p->dlogp);
-  for (size_t i = from; i < to; i++) {
-    const learner_row *r = &s->rows[i];
-    size_t at = p->first[i - from];
-    learner_loss_row row = {.n = r->seq.n_tokens,
-                            .logp = p->logp + at,
-                            .old = r->member->trace.logprobs,
-                            .ref = with_ref ? p->ref + at : NULL,
-                            .advantage = r->advantage,
-                            .guided = r->guided,
-                            .dlogp = p->dlogp + at};
-    learner_loss_grpo.row(&s->params, &row, &s->st->loss);
-    observe_row(s, r, at);
+  learner_loss_row unit[2];
+  for (size_t i = from; i < to; i += s->loss->unit) {
+    for (size_t k = 0; k < s->loss->unit; k++) {
+      const learner_row *r = &s->rows[i + k];
+      size_t at = p->first[i + k - from];
+      unit[k] = (learner_loss_row){.n = r->seq.n_tokens,
+                                   .logp = p->logp + at,
+                                   .old = r->member != NULL ? r->member->trace.logprobs : NULL,
+                                   .ref = with_ref ? p->ref + at : NULL,
+                                   .advantage = r->advantage,
+                                   .weight = r->weight,
+                                   .guided = r->guided,
+                                   .dlogp = p->dlogp + at};
+      if (r->member != NULL) observe_row(s, r, at);
+    }
+    s->loss->rows(&s->params, unit, &s->st->loss);
   }
   agrl_trainer_backward(c->trainer, &c->optim.served, &b, p->dlogp, c->optim.grads);
   s->st->backward_seconds += agrl_since_s(t0);
   s->st->tokens += p->n_tokens;
   s->st->sequences += p->n_seqs;
   return AGRL_OK;
+}
+
+// grpo.reference_every. A function of the version reached, so that a resume does the same.
+static void refresh_reference(learner_core *c) {
+  const int64_t every = c->config->grpo.reference_every;
+  if (every == 0 || c->reference == NULL || AGRL_VERSION_STEP(c->version) % (uint64_t)every != 0) return;
+  agrl_weights_unref(c->reference);
+  c->reference = agrl_weights_new(c->layout, c->optim.bf16, c->version);
+  agrl_weights_pack(c->reference, c->pool);
 }
 
 // grpo.sft_weight: one pass of reference rows, as many as the batch has groups, drawn by (seed, step).
@@ -179,7 +214,7 @@ static void finish_stats(step *s, uint64_t t0) {
   st->logprob_diff_mean = s->diff_n > 0 ? s->diff / (double)s->diff_n : NAN;
   st->logprob_diff_max = s->diff_n > 0 ? s->diff_max : NAN;
   if (st->empty) st->loss.total = st->loss.policy = NAN;
-  if (st->loss.reference_tokens == 0) st->loss.kl_loss = NAN;
+  if (st->loss.reference_tokens == 0 || s->loss->unit == 2) st->loss.kl_loss = NAN;
   st->version = s->c->version;
   st->step = AGRL_VERSION_STEP(s->c->version);
   st->steps = s->c->config->grpo.versions;
@@ -190,16 +225,20 @@ static void finish_stats(step *s, uint64_t t0) {
 agrl_rc learner_step_run(learner_core *c, const agrl_group *groups, size_t n, learner_step_stats *st, agrl_error *err) {
   uint64_t t0 = agrl_mono_ns();
   *st = (learner_step_stats){.grad_norm = NAN, .learning_rate = NAN, .sft_loss = NAN, .guide_gamma = NAN, .entropy = NAN, .wait_seconds = NAN};
-  step s = {.c = c, .st = st};
+  step s = {.c = c, .st = st, .loss = learner_loss_choose(c->config->run.method, c->config->grpo.ratio)};
+  AGRL_ASSERT(s.loss->unit == 1 || c->reference != NULL);
   s.n = learner_select(c, groups, n, &s.rows, st);
   st->rows = agrl_xcalloc(s.n + 1, sizeof *st->rows);
   st->empty = s.n == 0;
   s.params = (learner_loss_params){.clip_low = c->config->grpo.clip_low,
                                    .clip_high = c->config->grpo.clip_high,
                                    .dual_clip = c->config->grpo.dual_clip,
+                                   .tis_cap = c->config->grpo.tis_cap,
                                    .kl_beta = c->config->grpo.kl_beta,
+                                   .kl_estimator = c->config->grpo.kl_estimator,
                                    .guided_loss = c->config->grpo.guided_loss,
-                                   .row_weight = s.n > 0 ? 1.0 / (double)s.n : 0.0};
+                                   .dpo_beta = c->config->dpo.beta};
+  weigh_rows(&s);
   learner_optim_zero_grads(&c->optim);
   st->load_seconds = agrl_since_s(t0);
   agrl_rc rc = find_gamma(&s, err);
@@ -212,10 +251,11 @@ agrl_rc learner_step_run(learner_core *c, const agrl_group *groups, size_t n, le
   if (rc == AGRL_OK) {
     if (!st->empty) update(&s);
     c->version = AGRL_VERSION(AGRL_VERSION_EPOCH(c->version), AGRL_VERSION_STEP(c->version) + 1);
+    refresh_reference(c);
     finish_stats(&s, t0);
   } else {
     learner_step_stats_release(st);
   }
-  free(s.rows);
+  learner_rows_free(s.rows, s.n);
   return rc;
 }

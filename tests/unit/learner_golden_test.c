@@ -49,6 +49,7 @@ static agrl_config config_of(const agrl_json *j) {
   c.grpo.clip_high = number(j, "clip_high");
   c.grpo.dual_clip = number(j, "dual_clip");
   c.grpo.kl_beta = number(j, "kl_beta");
+  c.grpo.kl_estimator = AGRL_KL_K3;
   c.grpo.advantage_clamp = number(j, "advantage_clamp");
   c.grpo.guide_quantile = number(j, "guide_quantile");
   c.grpo.guide_floor = number(j, "guide_floor");

@@ -41,6 +41,9 @@ static void set_config(void) {
   config.grpo.clip_low = config.grpo.clip_high = 0.2;
   config.grpo.dual_clip = 3;
   config.grpo.kl_beta = 0.02;
+  config.grpo.kl_estimator = AGRL_KL_K3;
+  config.dpo.beta = 0.1;
+  config.actor.max_new_tokens = 8;
   config.grpo.advantage_clamp = 2;
   config.grpo.guide_quantile = 0.9;
   config.grpo.guide_floor = 1e-4;

@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: Apache-2.0
+// DPO and the switches of a step, through learner_step_run on a tiny model with data of its own: pairs of own traces and of reference
+// traces lower the loss, raise the margin and resume to the same hash; advantage, aggregation, overlong completions and the
+// refreshed reference do what they say.
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/base/rng.h"
+#include "common/ckpt/hf.h"
+#include "common/tensor/tensor.h"
+#include "learner/resume.h"
+
+enum { GROUPS = 4, N_PROMPT = 6, MAX_NEW = 12 };
+
+static const char RULES[] =
+    "prompt: |\n  Query: {query}\n  Product: {product.title}\n"
+    "answer: |\n  Answer:\n";
+
+static char root[96], data_path[128], rules_path[128], checkpoints[128];
+static agrl_config config;
+
+// Rows r0, r2, .. have a reference trace, the others none.
+static void write_data(void) {
+  agrl_buf b = {0};
+  for (int i = 0; i < 12; i++)
+    agrl_buf_addf(&b, "{\"id\":\"r%d\",\"query\":\"thing %d\",\"product\":{\"title\":\"%s %d\"},\"gold\":{\"tier\":%d}%s}\n", i, i % 5,
+                  i % 2 ? "lamp" : "shoe", i, i % 2 ? 4 : 1, i % 2 ? "" : ",\"reference\":\"1\\nno\"");
+  assert_int_equal(agrl_file_write_atomic(data_path, b.data, b.len, NULL), AGRL_OK);
+  assert_int_equal(agrl_file_write_atomic(rules_path, RULES, sizeof RULES - 1, NULL), AGRL_OK);
+  agrl_buf_release(&b);
+}
+
+static int setup(void **state) {
+  (void)state;
+  snprintf(root, sizeof root, "/tmp/agrl-method-%ld", (long)getpid());
+  snprintf(data_path, sizeof data_path, "%s/train.jsonl", root);
+  snprintf(rules_path, sizeof rules_path, "%s/rules.yaml", root);
+  snprintf(checkpoints, sizeof checkpoints, "%s/checkpoints", root);
+  agrl_file_remove_tree(root, NULL);
+  assert_int_equal(agrl_file_mkdirs(checkpoints, NULL), AGRL_OK);
+  write_data();
+  agrl_error err = {0};
+  if (agrl_config_load(NULL, &config, &err) != AGRL_OK) fail_msg("%s", err.msg);
+  const char *const sets[][2] = {{"data.train", data_path}, {"data.rules", rules_path}, {"model.layers", "1"}, {"model.hidden", "16"},
+                                 {"model.ffn", "32"}, {"model.heads", "2"}, {"model.kv_heads", "1"}, {"model.vocab", "320"},
+                                 {"model.context", "48"}, {"actor.max_new_tokens", "12"}, {"sft.batch_tokens", "50"}, {"grpo.versions", "40"},
+                                 {"grpo.lr", "5e-3"}, {"grpo.warmup_steps", "0"}, {"grpo.weight_decay", "0"}};
+  for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
+    if (agrl_config_set(&config, sets[i][0], sets[i][1], &err) != AGRL_OK) fail_msg("%s", err.msg);
+  return agrl_tensor_init(NULL) != AGRL_OK;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  agrl_config_release(&config);
+  return agrl_file_remove_tree(root, NULL) != AGRL_OK;
+}
+
+static void set(const char *key, const char *value) {
+  agrl_error err = {0};
+  if (agrl_config_set(&config, key, value, &err) != AGRL_OK) fail_msg("%s", err.msg);
+}
+
+// As after a warm start of no steps: version 1:0 in checkpoints/sft, which is the reference, too.
+static void begin(learner_core *c) {
+  learner_origin origin;
+  agrl_error err = {0};
+  char *sft = agrl_path_join(checkpoints, "sft");
+  *c = (learner_core){.config = &config};
+  if (learner_resume_open(c, checkpoints, &origin, &err) != AGRL_OK) fail_msg("%s", err.msg);
+  assert_true(origin.created);
+  c->version = AGRL_VERSION(1, 0);
+  if (learner_checkpoint_save(c, sft, &err) != AGRL_OK || learner_reference_load(c, sft, &err) != AGRL_OK) fail_msg("%s", err.msg);
+  if (learner_core_need_sft(c, &err) != AGRL_OK) fail_msg("%s", err.msg);
+  free(sft);
+}
+
+static void save(const learner_core *c) {
+  char name[32];
+  agrl_error err = {0};
+  agrl_ckpt_version_name(c->version, name);
+  char *dir = agrl_path_join(checkpoints, name);
+  if (learner_checkpoint_save(c, dir, &err) != AGRL_OK) fail_msg("%s", err.msg);
+  free(dir);
+}
+
+static void resume(learner_core *c) {
+  learner_origin origin;
+  agrl_error err = {0};
+  *c = (learner_core){.config = &config};
+  if (learner_resume_open(c, checkpoints, &origin, &err) != AGRL_OK) fail_msg("%s", err.msg);
+  assert_int_equal(origin.stage, LEARNER_STAGE_RL);
+}
+
+// Members of one prompt with made-up tokens, a function of id; lengths differ. right: how many of the first.
+static agrl_group group_of(uint64_t id, size_t n, size_t right, agrl_arena *a) {
+  agrl_rng rng;
+  agrl_rng_init(&rng, id, 9);
+  agrl_msg_scored *m = agrl_arena_alloc(a, n * sizeof *m);
+  int32_t *prompt = agrl_arena_alloc(a, N_PROMPT * sizeof *prompt);
+  for (size_t k = 0; k < N_PROMPT; k++) prompt[k] = (int32_t)agrl_rng_below(&rng, 256);
+  for (size_t i = 0; i < n; i++) {
+    size_t len = 2 + 2 * i;
+    int32_t *tokens = agrl_arena_alloc(a, len * sizeof *tokens);
+    float *logprobs = agrl_arena_alloc(a, len * sizeof *logprobs);
+    uint64_t *versions = agrl_arena_alloc(a, len * sizeof *versions);
+    for (size_t k = 0; k < len; k++) {
+      tokens[k] = (int32_t)agrl_rng_below(&rng, 256);
+      logprobs[k] = -5.7f;
+      versions[k] = AGRL_VERSION(1, 0);
+    }
+    m[i].trace = (agrl_msg_trace){.id = {.group = id, .member = (uint32_t)i}, .n_prompt = N_PROMPT, .n_tokens = len, .prompt = prompt,
+                                  .tokens = tokens, .logprobs = logprobs, .versions = versions, .stop = AGRL_STOP_EOS};
+    m[i].accurate = m[i].g_format = m[i].g_rule = i < right;
+    m[i].reward = i < right ? 1 : 0;
+  }
+  char *prompt_id = agrl_arena_printf(a, "r%d", (int)(id % 12));
+  return (agrl_group){.id = id, .prompt_id = prompt_id, .n = n, .members = m, .plain_accuracy = 0.5};
+}
+
+// Even groups: a right and a wrong trace; odd ones (of even prompts, which have a reference): a wrong trace only.
+static void pairs_of(agrl_group g[GROUPS], agrl_arena *a) {
+  for (size_t i = 0; i < GROUPS; i++) g[i] = i % 2 ? group_of(100 + 2 * i, 1, 0, a) : group_of(201 + i, 2, 1, a);
+}
+
+static agrl_sha256 dpo_steps(learner_core *c, int n, learner_step_stats *first, learner_step_stats *last) {
+  agrl_arena a;
+  agrl_error err = {0};
+  agrl_arena_init(&a, 0);
+  agrl_group g[GROUPS];
+  pairs_of(g, &a);
+  for (int i = 0; i < n; i++) {
+    learner_step_stats st;
+    if (learner_step_run(c, g, GROUPS, &st, &err) != AGRL_OK) fail_msg("%s", err.msg);
+    assert_true(st.applied);
+    assert_int_equal(st.loss.pairs, GROUPS);
+    assert_int_equal(st.reference_pairs, GROUPS / 2);
+    assert_int_equal(st.sequences, 2 * GROUPS);
+    assert_int_equal(st.trained_groups, GROUPS);
+    assert_int_equal(st.n_rows, 2 * GROUPS - GROUPS / 2);  // reference traces were sampled by nobody
+    learner_step_stats_release(&st);
+    if (i == 0 && first != NULL) *first = st;
+    if (last != NULL) *last = st;
+  }
+  agrl_arena_release(&a);
+  return learner_optim_hash(&c->optim);
+}
+
+static void test_dpo_learns_and_resumes(void **state) {
+  (void)state;
+  set("run.method", "dpo");
+  learner_core c, again;
+  learner_step_stats first, last;
+  begin(&c);
+  dpo_steps(&c, 5, &first, NULL);
+  save(&c);
+  agrl_sha256 want = dpo_steps(&c, 5, NULL, &last);
+  assert_true(fabs(first.loss.total - log(2)) < 1e-6);  // policy and reference are the same
+  assert_true(fabs(first.loss.pair_margin) < 1e-5);
+  if (!(last.loss.total < 0.8 * first.loss.total)) fail_msg("loss %g, then %g", first.loss.total, last.loss.total);
+  assert_true(last.loss.pair_margin / GROUPS > 0.3 && last.loss.pairs_won == GROUPS);
+  assert_true(last.loss.pair_chosen > last.loss.pair_rejected);
+  assert_true(isnan(last.loss.kl_loss) && last.loss.reference_tokens > 0);  // no KL term, but how far it is from the reference is known
+  resume(&again);
+  assert_true(again.version == AGRL_VERSION(1, 5));
+  agrl_sha256 got = dpo_steps(&again, 5, NULL, NULL);
+  assert_memory_equal(&got, &want, sizeof want);
+  learner_core_release(&c);
+  learner_core_release(&again);
+}
+
+// The first loss of DPO against one worked out from log-probs of separate forward passes, at beta 1 and weights that have moved.
+static double sum_logp(learner_core *c, const agrl_weights *w, const int32_t *prompt, size_t n_prompt, const int32_t *tokens, size_t n) {
+  learner_seq q = {prompt, tokens, n_prompt, n};
+  learner_pack_clear(&c->pack);
+  assert_true(learner_pack_add(&c->pack, &q));
+  agrl_batch b = learner_pack_batch(&c->pack);
+  agrl_params ref = {0};
+  if (w != NULL) ref = (agrl_params){.bf16 = agrl_weights_block(w), .fwd = agrl_weights_matrices(w)};
+  assert_int_equal(agrl_trainer_forward(c->trainer, w ? &ref : &c->optim.served, &b, false, c->pack.logp, NULL, NULL), AGRL_OK);
+  double sum = 0;
+  for (size_t i = 0; i < n; i++) sum += c->pack.logp[c->pack.first[0] + i];
+  return sum;
+}
+
+static void test_dpo_loss_is_that_of_its_log_probs(void **state) {
+  (void)state;
+  set("run.method", "dpo");
+  set("dpo.beta", "1");
+  learner_core c;
+  begin(&c);
+  dpo_steps(&c, 2, NULL, NULL);
+  agrl_arena a;
+  agrl_arena_init(&a, 0);
+  agrl_group g[GROUPS];
+  pairs_of(g, &a);
+  double want = 0, margin = 0;
+  for (size_t i = 0; i < GROUPS; i++) {
+    const agrl_msg_trace *wrong = &g[i].members[g[i].n - 1].trace, *right = &g[i].members[0].trace;
+    learner_seq ref = {right->prompt, right->tokens, right->n_prompt, right->n_tokens};
+    if (g[i].n == 1) {
+      assert_true(learner_sft_set_find(c.sft, g[i].prompt_id, &ref));
+      agrl_buf text = {0};
+      agrl_bpe_decode(c.bpe, ref.tokens, ref.n_tokens - 1, false, &text);
+      assert_true(text.len == 4 && memcmp(text.data, "1\nno", 4) == 0 && ref.tokens[ref.n_tokens - 1] == c.end_id);
+      agrl_buf_release(&text);
+    }
+    double m = sum_logp(&c, NULL, wrong->prompt, N_PROMPT, ref.tokens, ref.n_tokens) - sum_logp(&c, c.reference, wrong->prompt, N_PROMPT, ref.tokens, ref.n_tokens);
+    m -= sum_logp(&c, NULL, wrong->prompt, N_PROMPT, wrong->tokens, wrong->n_tokens) - sum_logp(&c, c.reference, wrong->prompt, N_PROMPT, wrong->tokens, wrong->n_tokens);
+    margin += m;
+    want += log(1 + exp(-m)) / GROUPS;
+  }
+  learner_step_stats st;
+  assert_int_equal(learner_step_run(&c, g, GROUPS, &st, NULL), AGRL_OK);
+  assert_true(fabs(st.loss.total - want) < 1e-6 && fabs(st.loss.pair_margin - margin) < 1e-5 && fabs(margin) > 0.1);
+  learner_step_stats_release(&st);
+  agrl_arena_release(&a);
+  learner_core_release(&c);
+}
+
+static void test_what_is_no_pair(void **state) {
+  (void)state;
+  set("run.method", "dpo");
+  learner_core c;
+  begin(&c);
+  agrl_arena a;
+  agrl_arena_init(&a, 0);
+  agrl_group g[7] = {group_of(1, 4, 2, &a),   // a group of another method
+                     group_of(2, 2, 0, &a),   // two wrong ones
+                     group_of(3, 2, 2, &a),   // two right ones
+                     group_of(4, 1, 1, &a),   // a right one alone
+                     group_of(5, 1, 0, &a),   // wrong, and the row has no reference trace
+                     group_of(6, 2, 1, &a),   // an id beyond the vocabulary
+                     group_of(8, 1, 0, &a)};  // of a row that is not in the data
+  ((int32_t *)(uintptr_t)g[5].members[0].trace.tokens)[1] = 1 << 20;
+  g[6].prompt_id = "r99";
+  learner_step_stats st;
+  agrl_sha256 before = learner_optim_hash(&c.optim);
+  assert_int_equal(learner_step_run(&c, g, 7, &st, NULL), AGRL_OK);
+  assert_true(st.empty && st.groups == 7 && st.trained_groups == 0 && st.zero_groups == 0 && st.dropped_bad == 1);
+  agrl_sha256 after = learner_optim_hash(&c.optim);
+  assert_memory_equal(&before, &after, sizeof after);
+  learner_step_stats_release(&st);
+  agrl_arena_release(&a);
+  learner_core_release(&c);
+}
+
+// What the sampler recorded becomes what the policy says, so that every ratio is 1 and a token's loss is -A.
+static void sample_now(learner_core *c, agrl_group *g) {
+  for (size_t i = 0; i < g->n; i++) {
+    const agrl_msg_trace *t = &g->members[i].trace;
+    sum_logp(c, NULL, t->prompt, t->n_prompt, t->tokens, t->n_tokens);
+    memcpy((float *)(uintptr_t)t->logprobs, c->pack.logp + c->pack.first[0], t->n_tokens * sizeof(float));
+  }
+}
+
+static double policy_loss(const char *key, const char *value, learner_step_stats *out) {
+  learner_core c;
+  agrl_arena a;
+  agrl_error err = {0};
+  agrl_arena_init(&a, 0);
+  set("grpo.kl_beta", "0");
+  set("grpo.advantage_clamp", "0");
+  if (key != NULL) set(key, value);
+  begin(&c);
+  agrl_group g = group_of(7, 4, 1, &a);  // lengths 2, 4, 6, 8; rewards 1, 0, 0, 0
+  ((agrl_msg_scored *)(uintptr_t)g.members)[3].trace.stop = AGRL_STOP_LENGTH;
+  sample_now(&c, &g);
+  if (learner_step_run(&c, &g, 1, out, &err) != AGRL_OK) fail_msg("%s", err.msg);
+  learner_step_stats_release(out);
+  learner_core_release(&c);
+  agrl_arena_release(&a);
+  agrl_file_remove_tree(checkpoints, NULL);
+  return out->loss.total;
+}
+
+static void near(double got, double want) {
+  if (!(fabs(got - want) < 1e-5)) fail_msg("%.9g, want %.9g", got, want);
+}
+
+static void test_advantage_and_aggregation(void **state) {
+  (void)state;
+  const double std = sqrt(3.0) / 4 + 1e-6, up = 0.75 / std, down = -0.25 / std;
+  learner_step_stats st;
+  near(policy_loss(NULL, NULL, &st), 0);  // seq-mean: advantages sum to 0
+  near(policy_loss("grpo.aggregation", "token-mean", &st), -(2 * up + 18 * down) / 20);
+  near(policy_loss("grpo.aggregation", "constant-length", &st), -(2 * up + 18 * down) / (4 * MAX_NEW));
+  near(policy_loss("grpo.advantage", "mean", &st), -(2 * 0.75 - 18 * 0.25) / (4 * MAX_NEW));
+  near(policy_loss("grpo.tis_cap", "0.5", &st), 0.5 * -(2 * 0.75 - 18 * 0.25) / (4 * MAX_NEW));
+  assert_int_equal(st.loss.truncated_high, 20);
+}
+
+static void test_overlong_completions(void **state) {
+  (void)state;
+  const double std = sqrt(3.0) / 4 + 1e-6, up = 0.75 / std, down = -0.25 / std;
+  learner_step_stats st;
+  near(policy_loss("grpo.overlong", "mask", &st), -(up + 2 * down) / 3);  // its reward still counts
+  assert_int_equal(st.dropped_overlong, 1);
+  set("grpo.overlong_buffer", "8");  // lengths 2, 4, 6, 8 of 12: penalties 0, 0, 1/4, 1/2
+  const double r[] = {1, 0, -0.25, -0.5}, mean = 0.0625, s = sqrt((0.9375 * 0.9375 + 0.0625 * 0.0625 + 0.3125 * 0.3125 + 0.5625 * 0.5625) / 4) + 1e-6;
+  set("grpo.aggregation", "token-mean");
+  near(policy_loss("grpo.overlong", "soft", &st), -(2 * (r[0] - mean) + 4 * (r[1] - mean) + 6 * (r[2] - mean) + 8 * (r[3] - mean)) / s / 20);
+  near(st.reward_mean, 0.25);  // as it was given
+}
+
+static agrl_sha256 grpo_steps(learner_core *c, int n, double kl[]) {
+  agrl_arena a;
+  agrl_error err = {0};
+  agrl_arena_init(&a, 0);
+  agrl_group g[2] = {group_of(11, 4, 2, &a), group_of(12, 4, 1, &a)};
+  for (int i = 0; i < n; i++) {
+    learner_step_stats st;
+    if (learner_step_run(c, g, 2, &st, &err) != AGRL_OK) fail_msg("%s", err.msg);
+    if (kl != NULL) kl[i] = st.loss.kl_reference[2];
+    learner_step_stats_release(&st);
+  }
+  agrl_arena_release(&a);
+  return learner_optim_hash(&c->optim);
+}
+
+static void test_reference_refresh(void **state) {
+  (void)state;
+  set("grpo.reference_every", "3");
+  set("grpo.clip_low", "0.9");
+  set("grpo.clip_high", "9");
+  learner_core c, again;
+  double kl[7];
+  begin(&c);
+  grpo_steps(&c, 7, kl);  // step i trains from version i: the reference is that of version 0, 3 and 6
+  for (int i = 0; i < 7; i++) assert_int_equal(kl[i] < 1e-9, i % 3 == 0);
+  grpo_steps(&c, 1, NULL);
+  save(&c);  // version 8: the reference of version 6 is nowhere but in this checkpoint
+  agrl_sha256 want = grpo_steps(&c, 4, NULL);
+  resume(&again);
+  assert_true(again.version == AGRL_VERSION(1, 8));
+  agrl_sha256 got = grpo_steps(&again, 4, NULL);
+  assert_memory_equal(&got, &want, sizeof want);
+  learner_core_release(&c);
+  learner_core_release(&again);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+  agrl_log_init("test", AGRL_LOG_ERROR);
+  const struct CMUnitTest tests[] = {
+      TEST(test_dpo_learns_and_resumes), TEST(test_dpo_loss_is_that_of_its_log_probs), TEST(test_what_is_no_pair),
+      TEST(test_advantage_and_aggregation), TEST(test_overlong_completions), TEST(test_reference_refresh),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
