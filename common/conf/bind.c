@@ -112,22 +112,25 @@ static bool set_field(const agrl_conf_key *k, void *out, const char *text, char 
   switch (k->type) {
     case AGRL_CONF_BOOL: return set_bool(field, text, why);
     case AGRL_CONF_ENUM: return set_enum(k, field, text, why);
-    case AGRL_CONF_STRING: return set_string(field, text, why);
+    case AGRL_CONF_STRING:
+    case AGRL_CONF_LIST: return set_string(field, text, why);
     default: return set_number(k, field, text, why);
   }
 }
 
+static bool is_text(const agrl_conf_key *k) { return k->type == AGRL_CONF_STRING || k->type == AGRL_CONF_LIST; }
+
 void agrl_conf_defaults(const agrl_conf_key *table, size_t n, void *out) {
   char why[WHY_BYTES];
   for (size_t i = 0; i < n; i++) {
-    if (table[i].type == AGRL_CONF_STRING) *(char **)conf_field(&table[i], out) = NULL;
+    if (is_text(&table[i])) *(char **)conf_field(&table[i], out) = NULL;
     if (!set_field(&table[i], out, table[i].def, why)) AGRL_BUG("default of %s: \"%s\": %s", table[i].path, table[i].def, why);
   }
 }
 
 void agrl_conf_release(const agrl_conf_key *table, size_t n, void *out) {
   for (size_t i = 0; i < n; i++) {
-    if (table[i].type != AGRL_CONF_STRING) continue;
+    if (!is_text(&table[i])) continue;
     char **s = conf_field(&table[i], out);
     free(*s);
     *s = NULL;
@@ -217,10 +220,27 @@ typedef struct binder {
 
 static bool is_empty(const agrl_yaml *y) { return y->type == AGRL_YAML_SCALAR && !y->quoted && !y->text[0]; }
 
+// A YAML list of words becomes one text with commas between.
+static agrl_rc bind_list(const binder *b, const agrl_conf_key *k, const agrl_yaml *list) {
+  char why[WHY_BYTES];
+  agrl_buf text = {0};
+  agrl_rc rc = AGRL_OK;
+  for (size_t i = 0; !rc && i < list->n; i++) {
+    const agrl_yaml *y = list->items[i];
+    if (y->type != AGRL_YAML_SCALAR || !y->text[0] || strchr(y->text, ',')) rc = agrl_yaml_fail(y, b->err, "%s: expected a list of words", k->path);
+    else agrl_buf_addf(&text, "%s%s", i ? "," : "", y->text);
+  }
+  agrl_buf_addc(&text, '\0');
+  if (!rc && !set_field(k, b->out, text.data, why)) rc = agrl_yaml_fail(list, b->err, "%s: \"%.80s\": %s", k->path, text.data, why);
+  agrl_buf_release(&text);
+  return rc;
+}
+
 static agrl_rc bind_value(const binder *b, const agrl_conf_key *k, const agrl_yaml *y) {
   char why[WHY_BYTES];
+  if (k->type == AGRL_CONF_LIST && y->type == AGRL_YAML_SEQ) return bind_list(b, k, y);
   if (y->type != AGRL_YAML_SCALAR) return agrl_yaml_fail(y, b->err, "%s: expected one value, not a list or map", k->path);
-  if (is_empty(y) && k->type != AGRL_CONF_STRING) return agrl_yaml_fail(y, b->err, "%s: has no value; remove the line for the default %s", k->path, k->def);
+  if (is_empty(y) && !is_text(k)) return agrl_yaml_fail(y, b->err, "%s: has no value; remove the line for the default %s", k->path, k->def);
   bool wants_plain = k->type == AGRL_CONF_INT || k->type == AGRL_CONF_REAL || k->type == AGRL_CONF_BOOL;
   if (y->quoted && wants_plain) return agrl_yaml_fail(y, b->err, "%s: \"%.80s\" is in quotes, which makes it text; remove them", k->path, y->text);
   if (!set_field(k, b->out, y->text, why)) return agrl_yaml_fail(y, b->err, "%s: \"%.80s\": %s", k->path, y->text, why);

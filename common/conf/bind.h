@@ -18,6 +18,7 @@ typedef enum {
   AGRL_CONF_BYTES,     // uint64_t, "64MiB"
   AGRL_CONF_DURATION,  // uint64_t nanoseconds, "250ms"
   AGRL_CONF_STRING,    // char * (owned by the struct, free via agrl_conf_release)
+  AGRL_CONF_LIST,      // like STRING: words with commas between; the file may have a YAML list
   AGRL_CONF_ENUM,      // int, index into choices
 } agrl_conf_type;
 

@@ -70,7 +70,8 @@ static void add_value(agrl_buf *b, const agrl_conf_key *k, const void *in) {
     case AGRL_CONF_REAL: add_real(b, *(const double *)field); return;
     case AGRL_CONF_BYTES: add_bytes(b, *(const uint64_t *)field); return;
     case AGRL_CONF_DURATION: add_duration(b, *(const uint64_t *)field); return;
-    case AGRL_CONF_STRING: add_text(b, *(char *const *)field ? *(char *const *)field : ""); return;
+    case AGRL_CONF_STRING:
+    case AGRL_CONF_LIST: add_text(b, *(char *const *)field ? *(char *const *)field : ""); return;
     case AGRL_CONF_ENUM: agrl_buf_adds(b, k->choices[*(const int *)field]); return;
   }
 }
@@ -116,7 +117,8 @@ static size_t field_bytes(agrl_conf_type t) {
     case AGRL_CONF_REAL: return sizeof(double);
     case AGRL_CONF_BYTES:
     case AGRL_CONF_DURATION: return sizeof(uint64_t);
-    case AGRL_CONF_STRING: return sizeof(char *);
+    case AGRL_CONF_STRING:
+    case AGRL_CONF_LIST: return sizeof(char *);
     case AGRL_CONF_ENUM: return sizeof(int);
   }
   return 0;

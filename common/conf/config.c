@@ -25,6 +25,7 @@ static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL}
 #define STRING(path, field, def, help) {path, AGRL_CONF_STRING, AT(field), def, 0, 0, NULL, false, help}
 #define INT(path, field, def, min, max, help) {path, AGRL_CONF_INT, AT(field), def, min, max, NULL, false, help}
 #define REAL(path, field, def, min, max, help) {path, AGRL_CONF_REAL, AT(field), def, min, max, NULL, false, help}
+#define LIST(path, field, def, help) {path, AGRL_CONF_LIST, AT(field), def, 0, 0, NULL, false, help}
 #define BOOL(path, field, def, help) {path, AGRL_CONF_BOOL, AT(field), def, 0, 0, NULL, false, help}
 #define BYTES(path, field, def, min, max, help) {path, AGRL_CONF_BYTES, AT(field), def, min, max, NULL, false, help}
 #define TIME(path, field, def, min_s, max_s, help) {path, AGRL_CONF_DURATION, AT(field), def, min_s, max_s, NULL, false, help}
@@ -55,6 +56,10 @@ const agrl_conf_key agrl_config_table[] = {
     INT("model.context", model.context, "256", 16, 32768, "Longest sequence in tokens, prompt and completion together."),
     REAL("model.rope_theta", model.rope_theta, "10000", 1, 1e9, "Base of the rotary position frequencies."),
     BOOL("model.tied", model.tied, "true", "Use the token embedding as the output layer too."),
+
+    INT("lora.rank", lora.rank, "0", 0, 4096, "Rank of the adapters that are trained (LoRA) while the model's own weights stay as they are; 0: every parameter is trained."),
+    REAL("lora.alpha", lora.alpha, "32", 0, 1e6, "What the adapters add to a matrix is multiplied by lora.alpha / lora.rank."),
+    LIST("lora.targets", lora.targets, "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj", "Matrices of every layer that get an adapter: some of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj; a list, or one text with commas."),
 
     INT("sft.steps", sft.steps, "400", 0, 1e9, "Steps of the supervised warm start; 0: none."),
     INT("sft.warmup_steps", sft.warmup_steps, "20", 0, 1e9, "Steps over which the learning rate rises."),

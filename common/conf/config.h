@@ -43,6 +43,11 @@ typedef struct agrl_config {
     bool tied;
   } model;
   struct {
+    int64_t rank;   // 0: every parameter is trained
+    double alpha;   // adapters count alpha / rank times
+    char *targets;  // names of targets.h, commas between
+  } lora;
+  struct {
     int64_t steps, warmup_steps, batch_tokens;
     double lr, min_lr_ratio, weight_decay;
     int64_t max_rows;  // rows with a reference trace used for SFT; 0: all

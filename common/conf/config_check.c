@@ -13,6 +13,7 @@
 #include "common/base/mem.h"
 #include "common/base/num.h"
 #include "common/conf/config.h"
+#include "common/conf/targets.h"
 
 enum { SUN_PATH_BYTES = 107 };
 
@@ -127,6 +128,14 @@ static agrl_rc check_method(const agrl_config *c, agrl_error *err) {
   return AGRL_OK;
 }
 
+// The rank against a given model's matrices is checked where that model is known (common/model/lora.h).
+static agrl_rc check_lora(const agrl_config *c, agrl_error *err) {
+  unsigned targets;
+  if (c->lora.rank == 0) return AGRL_OK;
+  if (c->lora.alpha <= 0) return agrl_fail(err, AGRL_ECONFIG, "lora.alpha: %g must be above 0 while lora.rank is: the adapters would add nothing", c->lora.alpha);
+  return agrl_targets_parse(c->lora.targets, &targets, err);
+}
+
 static agrl_rc check_run(const agrl_config *c, agrl_error *err) {
   static const char fine[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
   const char *name = c->run.name;
@@ -148,6 +157,7 @@ static agrl_rc check_eval(const agrl_config *c, agrl_error *err) {
 agrl_rc agrl_config_check(const agrl_config *c, agrl_error *err) {
   agrl_rc rc = check_run(c, err);
   if (!rc) rc = check_model(c, err);
+  if (!rc) rc = check_lora(c, err);
   if (!rc) rc = check_method(c, err);
   if (!rc) rc = check_sampler(c, err);
   if (!rc) rc = check_eval(c, err);

@@ -15,6 +15,7 @@ static const struct about {
     {"run", "Identity and place of the run."},
     {"data", "What is trained on, and by which rules. data.eval may list several files, separated by commas."},
     {"model", "The model's shape, when it does not come from a checkpoint."},
+    {"lora", "Low-rank adapters: what is trained instead of the model's own weights. Merged in checkpoints; actors fetch the base once."},
     {"sft", "The supervised warm start."},
     {"grpo", "The RL updates and their optimizer."},
     {"dpo", "Direct preference optimization, with run.method dpo; versions, groups and the optimizer are those of grpo."},
@@ -41,7 +42,7 @@ static void put_text(const char *s) {
 static const char *type_name(const agrl_conf_key *k) {
   static const char *const names[] = {
       [AGRL_CONF_BOOL] = "true or false", [AGRL_CONF_INT] = "integer",       [AGRL_CONF_REAL] = "number", [AGRL_CONF_BYTES] = "size",
-      [AGRL_CONF_DURATION] = "duration",  [AGRL_CONF_STRING] = "text", [AGRL_CONF_ENUM] = "one of",
+      [AGRL_CONF_DURATION] = "duration",  [AGRL_CONF_STRING] = "text", [AGRL_CONF_LIST] = "list", [AGRL_CONF_ENUM] = "one of",
   };
   return names[k->type];
 }

@@ -55,7 +55,7 @@ static void table_is_sound(void **state) {
   memset(&c, 0xA5, sizeof c);
   agrl_conf_defaults(agrl_config_table, agrl_config_table_len, &c);
   size_t covered = 0;
-  static const size_t size_of[] = {sizeof(bool), 8, 8, 8, 8, sizeof(char *), sizeof(int)};
+  static const size_t size_of[] = {sizeof(bool), 8, 8, 8, 8, sizeof(char *), sizeof(char *), sizeof(int)};
   for (size_t i = 0; i < agrl_config_table_len; i++) covered += size_of[agrl_config_table[i].type];
   assert_true(covered <= sizeof c && sizeof c - sizeof c.given - covered < 64);
   agrl_config_release(&c);
@@ -138,6 +138,26 @@ static void keys_must_agree(void **state) {
   refused("run: {dir: ''}\n", AGRL_ECONFIG, "run.dir");
   refused("obs: {http_port: 65530}\n", AGRL_ECONFIG, "obs.http_port");
   accepted("obs: {http_port: 0}\n");
+}
+
+static void adapters(void **state) {
+  agrl_config c;
+  agrl_error err = {0};
+  refused("lora: {rank: 8, targets: [q_proj, v_porj]}\n", AGRL_ECONFIG, "lora.targets: \"v_porj\" is not one of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj; did you mean v_proj?");
+  refused("lora: {rank: 8, targets: 'q_proj,,v_proj'}\n", AGRL_ECONFIG, "lora.targets: \"\" is not one of");
+  refused("lora: {rank: 8, targets: 'q_proj,'}\n", AGRL_ECONFIG, "lora.targets: \"\" is not one of");
+  refused("lora: {rank: 8, targets: [q_proj, q_proj]}\n", AGRL_ECONFIG, "lora.targets: q_proj is given twice");
+  refused("lora: {rank: 8, targets: []}\n", AGRL_ECONFIG, "lora.targets: names no matrix");
+  refused("lora: {rank: 8, targets: [[q_proj]]}\n", AGRL_ECONFIG, "lora.targets: expected a list of words");
+  refused("lora: {rank: 8, targets: {q_proj: 1}}\n", AGRL_ECONFIG, "lora.targets: expected one value, not a list or map");
+  refused("lora: {rank: 8, alpha: 0}\n", AGRL_ECONFIG, "lora.alpha: 0 must be above 0");
+  refused("lora: {rank: -1}\n", AGRL_ECONFIG, "lora.rank: \"-1\": out of range");
+  accepted("lora: {rank: 0, alpha: 0, targets: []}\n");
+  accepted("lora: {rank: 8}\n");
+  accepted("lora: {rank: 8, targets: 'q_proj, down_proj'}\n");
+  if (load("lora:\n  rank: 8\n  targets:\n    - q_proj\n    - v_proj\n", &c, &err)) fail_msg("%s", err.msg);
+  assert_string_equal(c.lora.targets, "q_proj,v_proj");
+  agrl_config_release(&c);
 }
 
 static void addresses_stay_on_this_machine(void **state) {
@@ -364,7 +384,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(table_is_sound),        cmocka_unit_test(defaults_are_the_method_s),
       cmocka_unit_test(files_set_fields),      cmocka_unit_test(mistakes_are_named_with_their_place),
-      cmocka_unit_test(keys_must_agree),       cmocka_unit_test(addresses_stay_on_this_machine),
+      cmocka_unit_test(keys_must_agree), cmocka_unit_test(adapters),       cmocka_unit_test(addresses_stay_on_this_machine),
       cmocka_unit_test(overrides_are_checked), cmocka_unit_test(a_method_is_one_line), cmocka_unit_test(what_a_method_needs),
       cmocka_unit_test(dump_loads_to_the_same),
       cmocka_unit_test(example_file_is_the_table),
