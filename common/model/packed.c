@@ -43,12 +43,15 @@ void agrl_packed_free(agrl_packed *p) {
 }
 
 void agrl_packed_fill(agrl_packed *p, agrl_pool *pool, const uint16_t *block) {
-  for (size_t i = 0; i < p->layout->n_tensors; i++) {
-    const agrl_tensor_desc *t = &p->layout->tensors[i];
-    if (p->at[i] == SIZE_MAX) continue;
-    if (p->form == AGRL_PACK_FWD) agrl_pack_fwd(pool, p->words + p->at[i], block + t->offset, t->rows, t->cols);
-    else agrl_pack_bwd(pool, p->words + p->at[i], block + t->offset, t->rows, t->cols);
-  }
+  for (size_t i = 0; i < p->layout->n_tensors; i++)
+    if (p->at[i] != SIZE_MAX) agrl_packed_fill_tensor(p, pool, block, (int)i);
+}
+
+void agrl_packed_fill_tensor(agrl_packed *p, agrl_pool *pool, const uint16_t *block, int index) {
+  AGRL_ASSERT(index >= 0 && (size_t)index < p->layout->n_tensors && p->at[index] != SIZE_MAX);
+  const agrl_tensor_desc *t = &p->layout->tensors[index];
+  if (p->form == AGRL_PACK_FWD) agrl_pack_fwd(pool, p->words + p->at[index], block + t->offset, t->rows, t->cols);
+  else agrl_pack_bwd(pool, p->words + p->at[index], block + t->offset, t->rows, t->cols);
 }
 
 const uint32_t *agrl_packed_tensor(const agrl_packed *p, int index) {

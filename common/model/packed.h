@@ -16,6 +16,7 @@ agrl_packed *agrl_packed_new(const agrl_layout *layout, agrl_pack_form form);
 void agrl_packed_free(agrl_packed *p);  // NULL is fine
 // Packs again from a bf16 block of the layout. Parallel over the pool; no reader meanwhile.
 void agrl_packed_fill(agrl_packed *p, agrl_pool *pool, const uint16_t *block);
+void agrl_packed_fill_tensor(agrl_packed *p, agrl_pool *pool, const uint16_t *block, int index);  // one of them
 const uint32_t *agrl_packed_tensor(const agrl_packed *p, int index);  // of a matrix that is multiplied
 size_t agrl_packed_bytes(const agrl_packed *p);
 

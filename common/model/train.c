@@ -142,12 +142,13 @@ agrl_rc agrl_trainer_new(const agrl_layout *l, agrl_pool *pool, size_t max_token
 void agrl_trainer_free(agrl_trainer *t) {
   if (t == NULL) return;
   agrl_block_free(t->block, t->block_bytes);
+  if (t->lora_block != NULL) agrl_block_free(t->lora_block, t->lora_bytes);
   free(t);
 }
 
 size_t agrl_trainer_max_tokens(const agrl_trainer *t) { return t->max_tokens; }
 
-size_t agrl_trainer_bytes(const agrl_trainer *t) { return t->block_bytes + sizeof *t; }
+size_t agrl_trainer_bytes(const agrl_trainer *t) { return t->block_bytes + t->lora_bytes + sizeof *t; }
 
 void train_forward_layer(agrl_trainer *t, const agrl_params *params, const agrl_batch *b, size_t layer, const train_saved *s,
                          float *x_next, size_t T) {

@@ -14,6 +14,7 @@
 #define AGRL_MODEL_TRAIN_H
 
 #include "common/base/pool.h"
+#include "common/model/lora.h"
 #include "common/model/packed.h"
 #include "common/model/spec.h"
 
@@ -41,10 +42,19 @@ typedef struct agrl_params {
   const uint16_t *bf16;    // bf16 mode: block of the layout
   const agrl_packed *fwd;  // its matrices in both forms; bwd may be NULL where no backward follows
   const agrl_packed *bwd;
+  // Of a trainer with adapters, for a backward: those whose merged weights are above, in the mode's form.
+  const float *lora_f32;                     // f32 mode: block of the adapters' layout
+  const agrl_packed *lora_fwd, *lora_bwd;    // bf16 mode: of the adapters' layout
 } agrl_params;
 
 agrl_rc agrl_trainer_new(const agrl_layout *l, agrl_pool *pool, size_t max_tokens, agrl_recompute recompute, agrl_trainer **out,
                          agrl_error *err);
+// From now on adapters are trained, and nothing else: blocks of gradients are of lora->layout, and no product is computed for the
+// gradient of what is frozen. With s = scale, x(T,in) a matrix's input and dy(T,out) its output's gradient:
+//   dB += dy^T (s x A^T),  dA += (s dy B)^T x,  dx from dy and the merged weights as before.
+// In bf16 mode both inner products are rounded to bf16 where they enter the outer one. 20 bytes per token and rank more. lora is
+// borrowed. Once, before the first pass.
+agrl_rc agrl_trainer_adapt(agrl_trainer *t, const agrl_lora *lora, agrl_error *err);
 void agrl_trainer_free(agrl_trainer *t);
 size_t agrl_trainer_max_tokens(const agrl_trainer *t);
 size_t agrl_trainer_bytes(const agrl_trainer *t);
@@ -54,7 +64,7 @@ size_t agrl_trainer_bytes(const agrl_trainer *t);
 // ids or parents. save: keep activations for a following backward.
 agrl_rc agrl_trainer_forward(agrl_trainer *t, const agrl_params *params, const agrl_batch *b, bool save, float *logp, float *entropy,
                              agrl_error *err);
-// Adds d(loss)/d(params) to grads (f32 block), given dlogp[t] = d(loss)/d(logp[t]). Must follow forward(save=true) of the
+// Adds d(loss)/d(params) to grads (f32 block of what is trained), given dlogp[t] = d(loss)/d(logp[t]). Must follow forward(save=true) of the
 // same batch and params.
 void agrl_trainer_backward(agrl_trainer *t, const agrl_params *params, const agrl_batch *b, const float *dlogp, float *grads);
 // Both, for a loss whose dlogp does not depend on the log-probs (cross-entropy): logits are computed once, not twice.

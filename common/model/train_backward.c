@@ -15,6 +15,9 @@ static void norm_again(agrl_trainer *t, const agrl_params *params, int weight, c
   agrl_rmsnorm(t->pool, t->xn, t->rstd, x, train_vector(t, params, weight), T, t->C, t->layout->spec.norm_eps);
 }
 
+// The first layer with adapters: nothing below is trained, so the residual stream's gradient ends in it.
+static bool ends_here(const agrl_trainer *t, size_t layer) { return t->lora != NULL && layer == 0; }
+
 static void norm_bwd(agrl_trainer *t, const agrl_params *params, float *grads, int weight, const float *x, size_t T) {
   agrl_rmsnorm_bwd(t->pool, t->dx, train_grad(t, grads, weight), t->dxn, x, train_vector(t, params, weight), t->rstd, T, t->C);
 }
@@ -40,8 +43,9 @@ static void head_norm_bwd(agrl_trainer *t, const agrl_params *params, float *gra
   agrl_rmsnorm_bwd(t->pool, d_raw, train_grad(t, grads, weight), dy, raw, w, t->rstd, rows, t->D);
 }
 
-static void attention_bwd(agrl_trainer *t, const agrl_params *params, float *grads, const agrl_batch *b, const agrl_layer_index *n,
-                          const train_saved *s, size_t T) {
+static void attention_bwd(agrl_trainer *t, const agrl_params *params, float *grads, const agrl_batch *b, size_t layer, size_t T) {
+  const agrl_layer_index *n = &t->layout->layers[layer];
+  const train_saved *s = &t->saved[layer];
   const size_t Q = t->H * t->D, K = t->KV * t->D;
   float *dq = t->dq, *dk = t->dk;
   train_linear_bwd(t, params, grads, t->d_o, &(train_in){t->dx, n->o}, 1, s->o, T);
@@ -57,13 +61,13 @@ static void attention_bwd(agrl_trainer *t, const agrl_params *params, float *gra
     head_norm_bwd(t, params, grads, n->k_norm, t->dk_raw, dk, s->k_raw, t->d_o, T * t->KV);
     dk = t->dk_raw;
   }
-  if (n->q_bias >= 0) bias_bwd(train_grad(t, grads, n->q_bias), dq, T, Q);
-  if (n->k_bias >= 0) bias_bwd(train_grad(t, grads, n->k_bias), dk, T, K);
-  if (n->v_bias >= 0) bias_bwd(train_grad(t, grads, n->v_bias), t->dv, T, K);
+  if (n->q_bias >= 0 && t->lora == NULL) bias_bwd(train_grad(t, grads, n->q_bias), dq, T, Q);
+  if (n->k_bias >= 0 && t->lora == NULL) bias_bwd(train_grad(t, grads, n->k_bias), dk, T, K);
+  if (n->v_bias >= 0 && t->lora == NULL) bias_bwd(train_grad(t, grads, n->v_bias), t->dv, T, K);
   norm_again(t, params, n->in_norm, s->x_in, T);
   const train_in qkv[] = {{dq, n->q}, {dk, n->k}, {t->dv, n->v}};
-  train_linear_bwd(t, params, grads, t->dxn, qkv, 3, t->xn, T);
-  norm_bwd(t, params, grads, n->in_norm, s->x_in, T);
+  train_linear_bwd(t, params, grads, ends_here(t, layer) ? NULL : t->dxn, qkv, 3, t->xn, T);
+  if (!ends_here(t, layer)) norm_bwd(t, params, grads, n->in_norm, s->x_in, T);
 }
 
 // The last layer's activations are still there, whatever the policy.
@@ -73,8 +77,9 @@ void train_layers_backward(agrl_trainer *t, const agrl_params *params, const agr
     const agrl_layer_index *n = &t->layout->layers[l];
     if (t->recompute == AGRL_RECOMPUTE_LAYER && l + 1 < t->L) train_forward_layer(t, params, b, l, &t->saved[l], NULL, T);
     feed_forward_bwd(t, params, grads, n, &t->saved[l], T);
-    attention_bwd(t, params, grads, b, n, &t->saved[l], T);
+    attention_bwd(t, params, grads, b, l, T);
   }
+  if (t->lora != NULL) return;
   float *table = train_grad(t, grads, t->layout->embed);  // in token order
   for (size_t i = 0; i < T; i++) agrl_add(table + (size_t)b->tokens[i] * t->C, t->dx + i * t->C, t->C);
 }

@@ -20,6 +20,8 @@ typedef struct train_saved {  // one layer's activations
   float *gate, *up;           // (T,F)
 } train_saved;
 
+enum { TRAIN_OUTS = 3 };  // products of one input, at most
+
 struct agrl_trainer {
   const agrl_layout *layout;
   agrl_pool *pool;
@@ -49,12 +51,22 @@ struct agrl_trainer {
   float *hx, *hn, *dh, *dhx; // (T,C) gathered x_out, its norm, and their gradients
   float *h_rstd, *h_lse;     // (T)
   float *h_dlogp, *h_ent;    // (T)
+  // adapters
+  const agrl_lora *lora;     // NULL: every parameter is trained
+  float *lora_in[TRAIN_OUTS];  // (T, rank) s x A^T of the products of one input
+  float *lora_out;           // (T, rank) s dy B
+  uint32_t *pairs_lora;      // (T, rank) of either
+  void *lora_block;
+  size_t lora_bytes;
   size_t n_sel, saved_tokens;  // saved_tokens 0: nothing saved for a backward
   void *block;
   size_t block_bytes;
 };
 
-static inline float *train_grad(const agrl_trainer *t, float *block, int index) { return block + t->layout->tensors[index].offset; }
+// NULL: frozen.
+static inline float *train_grad(const agrl_trainer *t, float *block, int index) {
+  return t->lora == NULL ? block + t->layout->tensors[index].offset : NULL;
+}
 
 // train_batch.c
 agrl_rc train_check_batch(const agrl_trainer *t, const agrl_batch *b, agrl_error *err);
@@ -82,9 +94,17 @@ typedef struct train_in {
   const float *dy;
   int weight;
 } train_in;
-// Their backward: dW += dy^T x, dx(M,I) = sum of dy W.
+// Their backward: dW += dy^T x (with adapters: theirs), dx(M,I) = sum of dy W; dx NULL: not wanted.
 void train_linear_bwd(agrl_trainer *t, const agrl_params *p, float *grads, float *dx, const train_in *in, size_t n, const float *x,
                       size_t M);
+
+// train_lora.c
+static inline bool train_adapted(const agrl_trainer *t, int weight) { return t->lora != NULL && t->lora->a[weight] >= 0; }
+// bf16 mode, in two steps around what else is done with x and dy. x: rows16 of the input, for all of in.
+void train_lora_inputs(agrl_trainer *t, const agrl_params *p, const train_in *in, size_t n, size_t M);
+// The gradients of product i of them. rows16 and pairs_dy hold its dy, pairs_x the input.
+void train_lora_grads(agrl_trainer *t, const agrl_params *p, float *grads, int weight, size_t i, size_t M);
+void train_lora_f32(agrl_trainer *t, const agrl_params *p, float *grads, const train_in *in, const float *x, size_t M);
 
 // train_head.c
 void train_head_select(agrl_trainer *t, const agrl_batch *b);

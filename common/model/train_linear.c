@@ -49,17 +49,26 @@ void train_linear(agrl_trainer *t, const agrl_params *p, const train_out *out, s
 void train_linear_bwd(agrl_trainer *t, const agrl_params *p, float *grads, float *dx, const train_in *in, size_t n, const float *x,
                       size_t M) {
   const size_t I = t->layout->tensors[in->weight].cols;
-  if (p->f32 == NULL) agrl_bf16_rows(t->pool, NULL, t->pairs_x, x, M, I);
+  bool adapted = false;
+  for (size_t i = 0; i < n; i++) adapted |= train_adapted(t, in[i].weight);
+  if (p->f32 == NULL && (t->lora == NULL || adapted)) agrl_bf16_rows(t->pool, adapted ? t->rows16 : NULL, t->pairs_x, x, M, I);
+  if (p->f32 == NULL && adapted) train_lora_inputs(t, p, in, n, M);
   for (size_t i = 0; i < n; i++) {
     const agrl_tensor_desc *d = &t->layout->tensors[in[i].weight];
+    float *dW = train_grad(t, grads, in[i].weight);
+    const bool mine = train_adapted(t, in[i].weight);
+    if (dx == NULL && dW == NULL && !mine) continue;
     if (p->f32 != NULL) {
-      agrl_gemm_tn(t->pool, grads + d->offset, in[i].dy, x, d->rows, I, M, 1.0f);
-      agrl_gemm_nn(t->pool, dx, in[i].dy, p->f32 + d->offset, M, I, d->rows, i > 0 ? 1.0f : 0.0f);
+      if (dW != NULL) agrl_gemm_tn(t->pool, dW, in[i].dy, x, d->rows, I, M, 1.0f);
+      if (mine) train_lora_f32(t, p, grads, &in[i], x, M);
+      if (dx != NULL) agrl_gemm_nn(t->pool, dx, in[i].dy, p->f32 + d->offset, M, I, d->rows, i > 0 ? 1.0f : 0.0f);
       continue;
     }
+    agrl_bf16_rows(t->pool, t->rows16, dW != NULL || mine ? t->pairs_dy : NULL, in[i].dy, M, d->rows);
+    if (dW != NULL) agrl_weight_grad(t->pool, dW, t->pairs_dy, t->pairs_x, M, d->rows, I);
+    if (mine) train_lora_grads(t, p, grads, in[i].weight, i, M);
+    if (dx == NULL) continue;
     const agrl_linear_out out = {dx, agrl_packed_tensor(p->bwd, in[i].weight), NULL, i > 0 ? dx : NULL, I};
-    agrl_bf16_rows(t->pool, t->rows16, t->pairs_dy, in[i].dy, M, d->rows);
-    agrl_weight_grad(t->pool, grads + d->offset, t->pairs_dy, t->pairs_x, M, d->rows, I);
     agrl_linear(t->pool, &out, 1, t->rows16, M, d->rows);
   }
 }

@@ -67,8 +67,8 @@ agrl_weights *agrl_weights_from_f32(const agrl_layout *layout, const float *bloc
 
 agrl_weights *agrl_weights_adopt(const agrl_layout *layout, uint16_t *block, uint64_t version, const agrl_sha256 *hash) {
   agrl_weights *w = weights_alloc(layout, block, version);
-  w->hash = *hash;
-  w->hashed = true;
+  if (hash != NULL) w->hash = *hash;
+  w->hashed = hash != NULL;
   expand_vectors(w);
   return w;
 }

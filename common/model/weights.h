@@ -20,7 +20,7 @@ typedef struct agrl_weights agrl_weights;
 agrl_weights *agrl_weights_new(const agrl_layout *layout, const uint16_t *bf16_block, uint64_t version);
 // The same from f32 (rounded to nearest even).
 agrl_weights *agrl_weights_from_f32(const agrl_layout *layout, const float *block, uint64_t version);
-// Takes the block itself (an agrl_block of n_elements), whose SHA-256 the caller has found to be *hash.
+// Takes the block itself (an agrl_block of n_elements), whose SHA-256 the caller has found to be *hash (NULL: has not looked).
 agrl_weights *agrl_weights_adopt(const agrl_layout *layout, uint16_t *block, uint64_t version, const agrl_sha256 *hash);
 // The block of a snapshot nobody else refers to, which ends with this; NULL, and nothing done, while others do.
 uint16_t *agrl_weights_reclaim(agrl_weights *w);

@@ -41,7 +41,7 @@ void agrl_rmsnorm_bwd(agrl_pool *pool, float *dx, float *dw, const float *dy, co
                       const float *rstd, size_t M, size_t D) {
   norm_job j = {.dx = dx, .dw = dw, .dy = dy, .x = x, .w = w, .rstd = rstd, .M = M, .D = D};
   agrl_parallel_range(pool, M, 1, rows_min(D), norm_dx_range, &j);
-  agrl_parallel_range(pool, D, 64, rows_min(M) < 64 ? 64 : rows_min(M), norm_dw_range, &j);
+  if (dw != NULL) agrl_parallel_range(pool, D, 64, rows_min(M) < 64 ? 64 : rows_min(M), norm_dw_range, &j);
 }
 
 double agrl_rope_frequency(double frequency, const agrl_rope_scaling *s) {

@@ -72,7 +72,7 @@ void agrl_gemm_tn(agrl_pool *pool, float *C, const float *A, const float *B, siz
 // RMSNorm over rows: y(M,D) = x * rstd * w, y may be x; rstd(M) kept for backward (may be NULL).
 void agrl_rmsnorm(agrl_pool *pool, float *y, float *rstd, const float *x, const float *w, size_t M, size_t D,
                   float eps);
-// dx(M,D) += ..., dw(D) += ... (dw reduced in row order blocks of fixed size)
+// dx(M,D) += ..., dw(D) += ... (dw reduced in row order blocks of fixed size; NULL: not wanted)
 void agrl_rmsnorm_bwd(agrl_pool *pool, float *dx, float *dw, const float *dy, const float *x, const float *w,
                       const float *rstd, size_t M, size_t D);
 

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "common/model/decode.h"
+#include "common/model/lora.h"
 #include "tests/lib/model_check.h"
 
 enum { TOKENS = 10000, SLOTS = 12, PROMPT = 150, NEW = 100, V_MAX = 64, CAP = 1200, ROLLOUTS = 1024, GROUPS = 512 };
@@ -23,7 +24,9 @@ typedef struct rollout {
 
 typedef struct world {
   agrl_layout *l;
-  float *params;
+  float *params;      // of the actor
+  float *learner;     // NULL: the same; else of a learner that trains lora, merged on its own
+  agrl_lora *lora;
   agrl_rng rng;
   int32_t prompt[GROUPS][PROMPT];
   size_t n_prompt[GROUPS], n_groups, n;
@@ -155,7 +158,8 @@ static size_t learn(world *w, agrl_pool *pool) {
   static pack p;
   static float logp[CAP];
   agrl_trainer *t = mc_trainer(w->l, pool, CAP);
-  agrl_params params = mc_mode(w->l, w->params, true);
+  agrl_params params = mc_mode(w->l, w->learner ? w->learner : w->params, true);
+  if (w->lora != NULL) assert_int_equal(agrl_trainer_adapt(t, w->lora, NULL), AGRL_OK);
   size_t compared = 0;
   for (size_t from = 0, end; from < w->n; from = end) {
     end = fill(w, &p, from);
@@ -174,6 +178,46 @@ static size_t learn(world *w, agrl_pool *pool) {
   agrl_trainer_free(t);
   mc_mode_free(&params);
   return compared;
+}
+
+// base and adapters, merged over pool.
+static float *merged(const agrl_lora *lora, const float *base, const float *ab, agrl_pool *pool) {
+  const size_t n = lora->model->n_elements, m = lora->layout->n_elements;
+  uint16_t *b16 = agrl_xcalloc(n, sizeof *b16), *a16 = agrl_xcalloc(m, sizeof *a16), *out = agrl_xcalloc(n, sizeof *out);
+  float *wide = agrl_xcalloc(n, sizeof *wide);
+  agrl_bf16_from_f32(b16, base, n);
+  agrl_bf16_from_f32(a16, ab, m);
+  memcpy(out, b16, n * sizeof *out);
+  agrl_lora_merge(lora, pool, out, b16, a16);
+  agrl_f32_from_bf16(wide, out, n);
+  free(b16);
+  free(a16);
+  free(out);
+  return wide;
+}
+
+// Adapters: the actor merges on the first instruction set there is, the learner on each in turn.
+static void gap_is_zero_with_adapters(void **state) {
+  static world w;
+  agrl_pool *two = agrl_pool_new(2);
+  FOR_EACH_CPU(c) {
+    memset(&w, 0, sizeof w);
+    w.l = layout(0);
+    assert_int_equal(agrl_lora_new(w.l, 3, 7, 127, &w.lora, NULL), AGRL_OK);
+    float *base = mc_params(w.l, 7, true), *ab = mc_params(w.lora->layout, 8, true);
+    w.learner = merged(w.lora, base, ab, two);
+    agrl_tensor_use(AGRL_CPU_PORTABLE);
+    w.params = merged(w.lora, base, ab, NULL);
+    agrl_tensor_use(c);
+    assert_memory_not_equal(w.params, base, w.l->n_elements * sizeof *base);
+    agrl_rng_init(&w.rng, (uint64_t)c, 99);
+    act(&w, two);
+    assert_true(learn(&w, NULL) >= TOKENS);
+    free(w.params), free(w.learner), free(base), free(ab);
+    agrl_lora_free(w.lora);
+    agrl_layout_free(w.l);
+  }
+  agrl_pool_free(two);
 }
 
 static void gap_is_zero(void **state) {
@@ -196,7 +240,7 @@ static void gap_is_zero(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(gap_is_zero)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(gap_is_zero), cmocka_unit_test(gap_is_zero_with_adapters)};
   if (agrl_tensor_init(NULL) != AGRL_OK) return 70;
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
