@@ -34,5 +34,6 @@ void agrl_st_to_f32(const agrl_st_tensor *t, float *out);                 // t->
 
 // Writes the layout's tensors from an f32 block to path (created or truncated, fsynced) as F32 or BF16.
 agrl_rc agrl_st_write(const char *path, const agrl_layout *l, const float *block, agrl_dtype dtype, agrl_error *err);
+void agrl_st_append(const agrl_layout *l, const float *block, agrl_buf *out);  // the same file as F32, in memory
 
 #endif

@@ -54,6 +54,22 @@ static bool write_tensor(FILE *f, const float *src, size_t n, agrl_dtype dtype, 
   return true;
 }
 
+static void put_length(size_t n, uint8_t out[8]) {
+  for (unsigned i = 0; i < 8; i++) out[i] = (uint8_t)((uint64_t)n >> (8 * i));
+}
+
+void agrl_st_append(const agrl_layout *l, const float *block, agrl_buf *out) {
+  agrl_buf header = {0};
+  uint8_t len[8];
+  write_header(l, AGRL_DTYPE_F32, &header);
+  put_length(header.len, len);
+  agrl_buf_add(out, len, sizeof len);
+  agrl_buf_add(out, header.data, header.len);
+  for (size_t i = 0; i < l->n_tensors; i++)
+    agrl_buf_add(out, block + l->tensors[i].offset, l->tensors[i].rows * l->tensors[i].cols * sizeof *block);
+  agrl_buf_release(&header);
+}
+
 agrl_rc agrl_st_write(const char *path, const agrl_layout *l, const float *block, agrl_dtype dtype, agrl_error *err) {
   enum { STEP = 1 << 16 };
   if (dtype != AGRL_DTYPE_F32 && dtype != AGRL_DTYPE_BF16)
@@ -63,7 +79,7 @@ agrl_rc agrl_st_write(const char *path, const agrl_layout *l, const float *block
   agrl_buf header = {0};
   write_header(l, dtype, &header);
   uint8_t len[8];
-  for (unsigned i = 0; i < 8; i++) len[i] = (uint8_t)((uint64_t)header.len >> (8 * i));
+  put_length(header.len, len);
   uint16_t *half = agrl_xcalloc(STEP, sizeof *half);
   bool ok = fwrite(len, 1, 8, f) == 8 && fwrite(header.data, 1, header.len, f) == header.len;
   for (size_t i = 0; ok && i < l->n_tensors; i++)
