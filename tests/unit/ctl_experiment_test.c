@@ -84,6 +84,19 @@ static void refuses_by_name_and_place(void **state) {
   refuses("name: ../x\nconfig: c\ndata: {make: {}}\nseeds: [1]\n", "bad.yaml:1:", "plain name");
 }
 
+static void shipped_files_are_sound(void **state) {
+  static const char *const names[] = {"ladder", "gates", "guidance", "replay", "staleness"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    char *path = agrl_xasprintf("%s/../deploy/etc/experiments/%s.yaml", AGRL_TEST_DIR, names[i]);
+    experiment e;
+    agrl_error err = {0};
+    if (exp_read(path, &e, &err)) fail_msg("%s", err.msg);
+    assert_true(e.n_seeds >= 3 && e.n_arms >= 3 && e.has_start && agrl_file_exists(e.config));
+    exp_release(&e);
+    free(path);
+  }
+}
+
 // Two-sided 5 % points of Student's t from any printed table.
 static void t_equals_the_tables(void **state) {
   static const double table[][2] = {{1, 12.7062}, {2, 4.30265}, {4, 2.77645}, {9, 2.26216}, {30, 2.04227}, {120, 1.97993}};
@@ -157,6 +170,7 @@ static int clean(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(reads_the_cross_product), cmocka_unit_test(refuses_by_name_and_place),
+                                     cmocka_unit_test(shipped_files_are_sound),
                                      cmocka_unit_test(t_equals_the_tables), cmocka_unit_test(means_leave_out_what_is_missing),
                                      cmocka_unit_test(tables_what_is_done)};
   if (!mkdtemp(dir)) return 1;
