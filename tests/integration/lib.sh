@@ -39,7 +39,7 @@ finish() {
 trap finish EXIT
 
 make_data() {
-  agrlctl data make --out "$work/data" --seed "${1:-5}" --train "${2:-3000}" --reference "${2:-3000}" --eval "${3:-60}" --natural 60 \
+  agrlctl data make --out "$work/data" --seed "${1:-5}" --train "${2:-3000}" --reference "${4:-${2:-3000}}" --eval "${3:-60}" --natural 60 \
     --departments 2 --leaves 2 --synonyms 0 >/dev/null
 }
 

@@ -54,7 +54,7 @@ static int setup(void **state) {
   if (agrl_config_load(NULL, &config, &err) != AGRL_OK) fail_msg("%s", err.msg);
   const char *const sets[][2] = {{"data.train", data_path}, {"data.rules", rules_path}, {"model.layers", "1"}, {"model.hidden", "16"},
                                  {"model.ffn", "32"}, {"model.heads", "2"}, {"model.kv_heads", "1"}, {"model.vocab", "320"},
-                                 {"model.context", "48"}, {"actor.max_new_tokens", "12"}, {"sft.batch_tokens", "50"}, {"grpo.versions", "40"},
+                                 {"model.context", "20"}, {"actor.max_new_tokens", "12"}, {"sft.batch_tokens", "16"}, {"grpo.versions", "40"},
                                  {"grpo.lr", "5e-3"}, {"grpo.warmup_steps", "0"}, {"grpo.weight_decay", "0"}};
   for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
     if (agrl_config_set(&config, sets[i][0], sets[i][1], &err) != AGRL_OK) fail_msg("%s", err.msg);

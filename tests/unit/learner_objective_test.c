@@ -312,6 +312,17 @@ static void extreme_ratios_stay_finite(void **state) {
   }
 }
 
+// A token beyond the exponent's bounds does not take its gradient from a sequence whose mean is within them.
+static void one_extreme_token_in_a_sequence(void **state) {
+  (void)state;
+  learner_loss_params p = defaults();
+  row r = {.n = 8, .a = 1, .weight = 0.1, .sampled = true, .x = {-30, -1, -1, -1, -1, -1, -1, -1}, .old = {-1, -1, -1, -1, -1, -1, -1, -1}};
+  for (size_t k = 0; k < N_POLICIES; k++) {
+    learner_loss_stats st = check(policies[k].loss, policies[k].f, &p, &r);
+    assert_int_equal(st.truncated_low, 1);
+  }
+}
+
 static void empty_and_one_token_rows(void **state) {
   (void)state;
   learner_loss_params p = defaults();
@@ -416,6 +427,7 @@ int main(void) {
       cmocka_unit_test(dpo_pairs),
       cmocka_unit_test(dpo_at_the_reference_and_far_from_it),
       cmocka_unit_test(extreme_ratios_stay_finite),
+      cmocka_unit_test(one_extreme_token_in_a_sequence),
       cmocka_unit_test(empty_and_one_token_rows),
       cmocka_unit_test(no_advantage_leaves_the_kl_term),
       cmocka_unit_test(not_a_number_reaches_the_total),
