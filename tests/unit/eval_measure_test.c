@@ -233,7 +233,13 @@ static void the_threshold_is_the_best_one(void **state) {
   assert_int_equal(m.threshold.n, N - dev);
   NEAR(m.threshold.dev_macro_f1, best);
   NEAR(slow_macro_at(items, N, m.threshold.b, 1), best);
-  assert_true(m.threshold.b <= best_b);  // between the best edge and the next one below
+  double below = 0;  // the next edge: b lies in the middle
+  for (size_t i = 0; i < N; i++) {
+    double edges[] = {items[i].p[3] + items[i].p[2], items[i].p[3] + items[i].p[2] + items[i].p[1]};
+    for (int k = 0; k < 2 && eval_is_dev(items[i].row->query); k++)
+      if (edges[k] < best_b) below = fmax(below, edges[k]);
+  }
+  NEAR(m.threshold.b, (best_b + below) / 2);
   NEAR(m.threshold.macro_f1.value, slow_macro_at(items, N, m.threshold.b, 0));
   static int gold[N], said[N];
   size_t k = 0;
@@ -262,6 +268,13 @@ static void a_threshold_at_the_edges(void **state) {
   NEAR(f, 1);
   assert_true(b > 1 && eval_class_by(bad[0].p, b) == EVAL_BAD);
   assert_true(isnan(eval_choose_b(NULL, 0, &f)) && isnan(f));
+  // All Bad and all Good are as good as each other (F1 2/3 and 0), what lies between is worse: the highest b wins.
+  eval_item worse = item(4, 4, true, "", "q", 4);
+  memcpy(worse.p, (double[4]){0.25, 0, 0, 0.75}, sizeof worse.p);
+  const eval_item *two[] = {&worse, &bad[0]};
+  b = eval_choose_b(two, 2, &f);
+  NEAR(f, 1.0 / 3);
+  assert_true(b > 1);
 }
 
 static void pass_at_k_is_the_share_of_subsets(void **state) {
