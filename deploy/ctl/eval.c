@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // agrlctl eval: runs agrl-eval on a checkpoint for every file of data.eval; results land in RUN/eval/LABEL/SPLIT.json, the
 // items in SPLIT.items.jsonl beside it.
-#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/base/file.h"
@@ -30,21 +26,6 @@ static const char usage[] =
     "  --seed N         of these (default 1)\n"
     "  --limit N        first N rows only\n"
     "  --label NAME     where results go (default: the checkpoint's name)\n";
-
-static int spawn_wait(char **argv) {
-  fflush(stdout);
-  pid_t pid = fork();
-  if (pid < 0) return perror("agrlctl: fork"), 71;
-  if (!pid) {
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    execv(argv[0], argv);
-    _exit(127);
-  }
-  int status;
-  while (waitpid(pid, &status, 0) < 0)
-    if (errno != EINTR) return 71;
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
 
 char *ctl_eval_split(const char *path) {
   char *copy = agrl_xstrdup(path), *name = agrl_xstrdup(basename(copy)), *dot = strrchr(name, '.');
@@ -138,7 +119,7 @@ static int eval_one(const agrl_config *c, const char *program, const char *check
                     const char *results, const ctl_eval_how *how) {
   ctl_eval_command command;
   ctl_eval_command_make(c, program, checkpoint, file, results, c->learner.threads, how, &command);
-  int code = spawn_wait(command.argv);
+  int code = ctl_spawn_wait(command.argv);
   if (code) fprintf(stderr, "agrlctl: evaluation of %s on %s ended with exit code %d\n", checkpoint, file, code);
   ctl_eval_command_release(&command);
   return code;

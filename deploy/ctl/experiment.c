@@ -3,17 +3,13 @@
 // What is done already is not run again, and a run that was stopped goes on from its checkpoint.
 #include "deploy/ctl/experiment.h"
 
-#include <errno.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "common/base/file.h"
+#include "common/base/hash.h"
 #include "common/base/mem.h"
 #include "deploy/ctl/ctl.h"
 
@@ -26,19 +22,6 @@ static const char usage[] =
     "  -o json    print JSON instead of the table\n"
     "The file's format: man 5 agrl-experiment; examples: deploy/etc/experiments.\n";
 
-static volatile sig_atomic_t stopped, child;
-
-static void on_signal(int number) {
-  stopped = number;
-  if (child > 0 && number == SIGTERM) kill(child, SIGTERM);  // Ctrl-C reaches it without our help
-}
-
-static void handle_signals(void) {
-  struct sigaction a = {.sa_handler = on_signal};
-  sigaction(SIGINT, &a, NULL);
-  sigaction(SIGTERM, &a, NULL);
-}
-
 typedef struct args {
   char *at[1024];
   int n;
@@ -46,7 +29,7 @@ typedef struct args {
 
 static void arg(args *a, char *text) {  // takes text over
   if (a->n + 1 == (int)(sizeof a->at / sizeof *a->at)) {
-    fprintf(stderr, "agrlctl: an arm with more than %d settings\n", a->n / 2);
+    fprintf(stderr, "agrlctl: more than %d settings for one run\n", a->n / 2);
     exit(agrl_rc_exit(AGRL_ECONFIG));
   }
   a->at[a->n++] = text;
@@ -61,31 +44,14 @@ static void arg_sets(args *a, const exp_settings *s) {
   for (size_t i = 0; i < s->n; i++) arg2(a, "--set", agrl_xasprintf("%s=%s", s->at[i].key, s->at[i].value));
 }
 
+static int spawn(args *a) {
+  a->at[a->n] = NULL;
+  return ctl_spawn_wait(a->at);
+}
+
 static void drop_args(args *a) {
   for (int i = 0; i < a->n; i++) free(a->at[i]);
   a->n = 0;
-}
-
-// Exit code of the program, 128 + signal when it was killed.
-static int spawn_wait(args *a) {
-  int status = 0;
-  fflush(stdout);
-  a->at[a->n] = NULL;
-  pid_t pid = fork();
-  if (pid < 0) return perror("agrlctl: fork"), 71;
-  if (!pid) {
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
-    execv(a->at[0], a->at);
-    _exit(127);
-  }
-  child = pid;
-  if (stopped) kill(pid, SIGTERM);
-  while (waitpid(pid, &status, 0) < 0)
-    if (errno != EINTR) return 71;
-  child = 0;
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 typedef struct plan {
@@ -94,104 +60,157 @@ typedef struct plan {
   size_t done, total;
 } plan;
 
-static int make_data(const plan *p, int64_t seed, char **train, char **eval) {
+typedef struct data_paths {
+  char *dir, *train, *eval;  // dir NULL: files of the user's
+} data_paths;
+
+static data_paths paths_of(const plan *p, int64_t seed) {
+  data_paths d = {0};
   if (p->e->train) {
-    *train = agrl_xstrdup(p->e->train);
-    *eval = agrl_xstrdup(p->e->eval);
-    return 0;
+    d.train = agrl_xstrdup(p->e->train);
+    d.eval = agrl_xstrdup(p->e->eval);
+    return d;
   }
-  char *dir = agrl_xasprintf("%s/seed%lld/data", p->out, (long long)seed), *last = agrl_path_join(dir, "eval_natural.jsonl");
-  args a = {.n = 0};
-  int code = 0;
-  *train = agrl_path_join(dir, "train.jsonl");
-  *eval = agrl_xasprintf("%s/eval.jsonl,%s", dir, last);
-  if (!agrl_file_exists(last)) {  // the last file written
-    arg(&a, agrl_xstrdup(p->self));
-    arg(&a, agrl_xstrdup("data"));
-    arg(&a, agrl_xstrdup("make"));
-    arg2(&a, "--out", agrl_xstrdup(dir));
-    arg2(&a, "--seed", agrl_xasprintf("%lld", (long long)seed));
-    for (size_t i = 0; i < p->e->make.n; i++) {
-      arg(&a, agrl_xasprintf("--%s", p->e->make.at[i].key));
-      arg(&a, agrl_xstrdup(p->e->make.at[i].value));
-    }
-    code = spawn_wait(&a);
-    drop_args(&a);
-  }
-  free(last);
-  free(dir);
-  return code;
+  d.dir = agrl_xasprintf("%s/seed%lld/data", p->out, (long long)seed);
+  d.train = agrl_path_join(d.dir, "train.jsonl");
+  d.eval = agrl_xasprintf("%s/eval.jsonl,%s/eval_natural.jsonl", d.dir, d.dir);
+  return d;
 }
 
-// The command line that made a run is kept beside it: with other settings its results are another experiment's.
-static agrl_rc same_settings(const args *a, const char *dir, agrl_error *err) {
+static void drop_paths(data_paths *d) {
+  free(d->dir);
+  free(d->train);
+  free(d->eval);
+}
+
+static void data_args(const plan *p, int64_t seed, const char *dir, args *a) {
+  arg(a, agrl_xstrdup(p->self));
+  arg(a, agrl_xstrdup("data"));
+  arg(a, agrl_xstrdup("make"));
+  arg2(a, "--out", agrl_xstrdup(dir));
+  arg2(a, "--seed", agrl_xasprintf("%lld", (long long)seed));
+  for (size_t i = 0; i < p->e->make.n; i++) {
+    arg(a, agrl_xasprintf("--%s", p->e->make.at[i].key));
+    arg(a, agrl_xstrdup(p->e->make.at[i].value));
+  }
+}
+
+// arm NULL: the seed's start.
+static void run_args(const plan *p, int64_t seed, const exp_arm *arm, const data_paths *d, const char *dir, args *a) {
+  const experiment *e = p->e;
+  arg(a, agrl_xstrdup(p->self));
+  arg(a, agrl_xstrdup("up"));
+  arg2(a, "--config", agrl_xstrdup(e->config));
+  arg2(a, "--run-dir", agrl_xstrdup(dir));
+  arg2(a, "--data", agrl_xstrdup(d->train));
+  arg2(a, "--set", agrl_xasprintf("data.eval=%s", d->eval));
+  arg2(a, "--set", agrl_xasprintf("run.seed=%lld", (long long)seed));
+  arg2(a, "--set", agrl_xstrdup("obs.http_port=0"));  // runs of two experiments may overlap
+  arg_sets(a, &e->set);
+  if (!arm) {
+    arg2(a, "--set", agrl_xstrdup("grpo.versions=0"));
+    arg_sets(a, &e->start);
+    return;
+  }
+  if (e->has_start) {
+    char *start = exp_run_dir(p->out, seed, NULL);
+    arg2(a, "--set", agrl_xasprintf("model.init=%s/checkpoints/sft", start));
+    arg2(a, "--set", agrl_xstrdup("sft.steps=0"));
+    free(start);
+  }
+  arg_sets(a, &arm->set);
+}
+
+static void add_hash(const char *what, const char *path, agrl_buf *out) {
+  agrl_sha256 h;
+  agrl_error err = {0};
+  char hex[65] = "cannot be read";
+  if (!agrl_sha256_file(path, &h, &err)) agrl_sha256_hex(&h, hex);
+  agrl_buf_addf(out, "%s %s %s\n", what, path, hex);
+}
+
+// What made a directory: the command, an option a line, and the files whose content decides what comes out.
+static void describe(const args *a, const char *config, const char *rules, agrl_buf *out) {
+  for (int i = 1; i < a->n; i++) agrl_buf_addf(out, "%s%s", i > 1 && a->at[i][0] == '-' ? "\n" : i > 1 ? " " : "", a->at[i]);
+  agrl_buf_addc(out, '\n');
+  if (config) add_hash("config", config, out);
+  if (rules) add_hash("rules", rules, out);
+}
+
+// That text is kept in the directory: with other settings its results belong to another experiment.
+static agrl_rc same_settings(const agrl_buf *now, const char *dir, bool keep, agrl_error *err) {
   char *path = agrl_path_join(dir, "settings.txt");
-  agrl_buf now = {0}, before = {0};
-  for (int i = 1; i < a->n; i++) agrl_buf_addf(&now, "%s%s", a->at[i], i % 2 ? " " : "\n");
-  agrl_rc rc = agrl_file_mkdirs(dir, err);
-  if (!rc && !agrl_file_exists(path)) rc = agrl_file_write_atomic(path, now.data, now.len, err);
+  agrl_buf before = {0};
+  agrl_rc rc = keep ? agrl_file_mkdirs(dir, err) : AGRL_OK;
+  if (!rc && keep && !agrl_file_exists(path)) rc = agrl_file_write_atomic(path, now->data, now->len, err);
   if (!rc) rc = agrl_file_read(path, 1 << 20, &before, err);
-  if (!rc && (before.len != now.len || memcmp(before.data, now.data, now.len) != 0))
-    rc = agrl_fail(err, AGRL_ECONFIG, "%s was made with other settings (%s); remove the directory to run it again, or use another --out", dir,
-                   path);
-  agrl_buf_release(&now);
+  if (!rc && (before.len != now->len || memcmp(before.data, now->data, now->len) != 0))
+    rc = agrl_fail(err, AGRL_ECONFIG, "%s was made with other settings, configuration or rules (%s); remove the directory to make it again, or use another --out",
+                   dir, path);
   agrl_buf_release(&before);
   free(path);
   return rc;
 }
 
-// arm NULL: the seed's start.
-static int run_one(plan *p, int64_t seed, const exp_arm *arm, const char *train, const char *eval) {
-  const experiment *e = p->e;
-  char *dir = exp_run_dir(p->out, seed, arm ? arm->name : NULL), *report = agrl_path_join(dir, "report.json");
+static int make_data(const plan *p, int64_t seed, const data_paths *d, bool run) {
+  char *last = agrl_path_join(d->dir, "eval_natural.jsonl");  // the last file written
   args a = {.n = 0};
+  agrl_buf now = {0};
   agrl_error err = {0};
   int code = 0;
-  arg(&a, agrl_xstrdup(p->self));
-  arg(&a, agrl_xstrdup("up"));
-  arg2(&a, "--config", agrl_xstrdup(e->config));
-  arg2(&a, "--run-dir", agrl_xstrdup(dir));
-  arg2(&a, "--data", agrl_xstrdup(train));
-  arg2(&a, "--set", agrl_xasprintf("data.eval=%s", eval));
-  arg2(&a, "--set", agrl_xasprintf("run.seed=%lld", (long long)seed));
-  arg2(&a, "--set", agrl_xstrdup("obs.http_port=0"));  // runs of two experiments may overlap
-  arg_sets(&a, &e->set);
-  if (!arm) {
-    arg2(&a, "--set", agrl_xstrdup("grpo.versions=0"));
-    arg_sets(&a, &e->start);
-  } else {
-    if (e->has_start) {
-      char *start = exp_run_dir(p->out, seed, NULL);
-      arg2(&a, "--set", agrl_xasprintf("model.init=%s/checkpoints/sft", start));
-      arg2(&a, "--set", agrl_xstrdup("sft.steps=0"));
-      free(start);
-    }
-    arg_sets(&a, &arm->set);
-  }
-  p->done++;
-  if (same_settings(&a, dir, &err)) code = ctl_fail(&err);
-  else if (!agrl_file_exists(report)) {
-    printf("agrlctl: run %zu of %zu: seed %lld, %s\n", p->done, p->total, (long long)seed, arm ? arm->name : "start");
-    code = spawn_wait(&a);
-    if (!code && !agrl_file_exists(report)) code = 75;  // stopped before its end
-  }
+  data_args(p, seed, d->dir, &a);
+  describe(&a, NULL, NULL, &now);
+  if (same_settings(&now, d->dir, run, &err)) code = ctl_fail(&err);
+  else if (run && !agrl_file_exists(last)) code = spawn(&a);
+  agrl_buf_release(&now);
   drop_args(&a);
-  free(report);
+  free(last);
+  return code;
+}
+
+// Runs what is not done; with `run` false only compares what is done with what would be. arm NULL: the seed's start.
+static int one_run(plan *p, int64_t seed, const exp_arm *arm, const data_paths *d, bool run) {
+  char *dir = exp_run_dir(p->out, seed, arm ? arm->name : NULL), *last = agrl_path_join(dir, "report.json");
+  bool done = agrl_file_exists(last);
+  args a = {.n = 0};
+  agrl_buf now = {0};
+  agrl_error err = {0};
+  agrl_config c = {0};
+  int code = 0;
+  p->done++;
+  run_args(p, seed, arm, d, dir, &a);
+  agrl_rc rc = exp_effective(p->e, arm, &c, &err);
+  if (!rc) describe(&a, p->e->config, c.data.rules, &now);
+  if (!rc && (run || done)) rc = same_settings(&now, dir, run, &err);
+  if (rc) code = ctl_fail(&err);
+  else if (run && !done) {
+    printf("agrlctl: run %zu of %zu: seed %lld, %s\n", p->done, p->total, (long long)seed, arm ? arm->name : "start");
+    code = spawn(&a);
+    if (!code && !agrl_file_exists(last)) code = 75;  // stopped before its end
+    if (code && !ctl_stopped_by()) fprintf(stderr, "agrlctl: run %zu of %zu failed; its logs are in %s/logs\n", p->done, p->total, dir);
+  }
+  agrl_config_release(&c);
+  agrl_buf_release(&now);
+  drop_args(&a);
+  free(last);
   free(dir);
   return code;
 }
 
-static int run_all(plan *p) {
+static int each_run(plan *p, bool run) {
   int code = 0;
-  for (size_t s = 0; s < p->e->n_seeds && !code && !stopped; s++) {
-    char *train, *eval;
-    code = make_data(p, p->e->seeds[s], &train, &eval);
-    if (!code && p->e->has_start) code = run_one(p, p->e->seeds[s], NULL, train, eval);
-    for (size_t a = 0; a < p->e->n_arms && !code && !stopped; a++) code = run_one(p, p->e->seeds[s], &p->e->arms[a], train, eval);
-    free(train);
-    free(eval);
+  for (size_t s = 0; s < p->e->n_seeds && !code && !ctl_stopped_by(); s++) {
+    data_paths d = paths_of(p, p->e->seeds[s]);
+    if (d.dir && (run || agrl_file_exists(d.train))) code = make_data(p, p->e->seeds[s], &d, run);
+    if (!code && p->e->has_start) code = one_run(p, p->e->seeds[s], NULL, &d, run);
+    for (size_t a = 0; a < p->e->n_arms && !code && !ctl_stopped_by(); a++) code = one_run(p, p->e->seeds[s], &p->e->arms[a], &d, run);
+    drop_paths(&d);
   }
-  return stopped && !code ? 75 : code;
+  if (run && ctl_stopped_by()) {
+    fprintf(stderr, "agrlctl: stopped at run %zu of %zu; the same command goes on\n", p->done, p->total);
+    if (!code) code = 75;
+  }
+  return code;
 }
 
 static agrl_rc write_results(const exp_results *r, const char *out, bool json, agrl_error *err) {
@@ -228,11 +247,7 @@ static int with_out(const experiment *e, const char *where, bool table, bool jso
   if (!code && agrl_file_mkdirs(out, &err)) code = ctl_fail(&err);
   if (!code) real = realpath(out, NULL);
   plan p = {.e = e, .out = real, .self = self, .total = (e->n_arms + e->has_start) * e->n_seeds};
-  if (!code && !table) {
-    handle_signals();
-    code = run_all(&p);
-    if (code) fprintf(stderr, "agrlctl: stopped at run %zu of %zu; the same command goes on\n", p.done, p.total);
-  }
+  if (!code) code = each_run(&p, !table);
   if (!code) code = show(e, real, json);
   free(real);
   free(self);

@@ -5,8 +5,8 @@
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
-#include "common/base/json.h"
-#include "deploy/ctl/series.h"
+#include "common/conf/config.h"
+#include "deploy/ctl/report.h"
 
 typedef struct exp_setting {
   char *key, *value;
@@ -38,6 +38,8 @@ typedef struct experiment {
 agrl_rc exp_read(const char *path, experiment *e, agrl_error *err);
 void exp_release(experiment *e);
 
+// The configuration that an arm's runs have (arm NULL: a start's), but for data, seed and directories; agrl_config_release.
+agrl_rc exp_effective(const experiment *e, const exp_arm *arm, agrl_config *out, agrl_error *err);
 char *exp_run_dir(const char *out, int64_t seed, const char *arm);  // arm NULL: the seed's start; caller frees
 
 // Student's t. p: two-sided tail beyond |t|; quantile: t whose two-sided tail is 0.05. df >= 1.
@@ -57,13 +59,23 @@ extern const char *const exp_measure_keys[EXP_MEASURES];
 typedef struct exp_results {
   const experiment *e;
   size_t n_splits, n_done;
-  char *splits[8];
-  double *values;      // [split][measure][arm][seed]; NaN: not there
-  ctl_series *series;  // [arm][seed]
+  const char *splits[REPORT_MAX_SPLITS];  // names, borrowed from the runs
+  agrl_config *configs;                   // [arm][seed] of the runs that are done
+  report *runs;                           // [arm][seed]; zero: not done
 } exp_results;
 agrl_rc exp_results_load(const experiment *e, const char *out, exp_results *r, agrl_error *err);
 void exp_results_release(exp_results *r);
-double exp_value(const exp_results *r, size_t split, int measure, size_t arm, size_t seed);
+const report *exp_run(const exp_results *r, size_t arm, size_t seed);  // NULL: not done
+double exp_value(const exp_results *r, size_t split, int measure, size_t arm, size_t seed);  // after training; NaN: not there
+// Over seeds: an arm's values; with `against` (an arm, else -1) its differences to that one, seed by seed.
+exp_mean exp_compare(const exp_results *r, size_t split, int measure, size_t arm, long against);
+// Macro F1 at a version, between the versions evaluated while training; NaN outside of them.
+double exp_curve_at(const report *run, const char *split, double version);
+// First version at which an arm's curve reaches what the baseline ended with on the same seed, as a share of the baseline's
+// versions; NaN: it never does, or nothing was evaluated on the way.
+double exp_reach(const exp_results *r, size_t split, size_t arm, size_t seed);
+// Mean over seeds of a training series' last tenth (offset of a ctl_point's field).
+exp_mean exp_tenth(const exp_results *r, size_t arm, size_t field_offset);
 
 void exp_text(const exp_results *r, agrl_buf *out);
 void exp_json(const exp_results *r, agrl_buf *out);

@@ -50,20 +50,42 @@ static agrl_rc check(const char *key, const agrl_yaml *value, agrl_error *err) {
   return rc;
 }
 
+static char *beside(const char *file, const char *path) {
+  if (*path == '/' || !*path) return agrl_xstrdup(path);
+  char *dir = agrl_path_dir(file), *joined = agrl_path_join(dir, path);
+  free(dir);
+  return joined;
+}
+
+// Of a comma-separated list each path.
+static char *all_beside(const char *file, const char *list) {
+  agrl_buf out = {0};
+  while (*list) {
+    size_t len = strcspn(list, ",");
+    char *one = agrl_xstrndup(list, len), *joined = beside(file, one);
+    agrl_buf_addf(&out, "%s%s", out.len ? "," : "", joined);
+    free(joined);
+    free(one);
+    list += len + (list[len] == ',');
+  }
+  return agrl_buf_take(&out);
+}
+
+// Paths among the settings are relative to the file, like all others in it.
+static void add_setting(exp_settings *s, const char *file, const char *key, const char *value) {
+  bool path = !strcmp(key, "data.rules") || !strcmp(key, "data.dev");
+  char *joined = path ? beside(file, value) : NULL;
+  add(s, key, joined ? joined : value);
+  free(joined);
+}
+
 static agrl_rc read_settings(const agrl_yaml *map, const char *what, exp_settings *out, agrl_error *err) {
   agrl_rc rc = map ? map_at(map, what, err) : AGRL_OK;
   for (size_t i = 0; map && i < map->n && !rc; i++) {
     rc = check(map->keys[i], map->items[i], err);
-    if (!rc) add(out, map->keys[i], agrl_yaml_str(map->items[i]));
+    if (!rc) add_setting(out, map->file, map->keys[i], agrl_yaml_str(map->items[i]));
   }
   return rc;
-}
-
-static char *beside(const char *file, const char *path) {
-  if (*path == '/') return agrl_xstrdup(path);
-  char *dir = agrl_path_dir(file), *joined = agrl_path_join(dir, path);
-  free(dir);
-  return joined;
 }
 
 static agrl_rc read_make(const agrl_yaml *make, experiment *e, agrl_error *err) {
@@ -88,7 +110,7 @@ static agrl_rc read_data(const agrl_yaml *data, const char *path, experiment *e,
   if (make && !train && !eval) return read_make(make, e, err);
   if (make || !train || !eval) return agrl_yaml_fail(data, err, "data: expected either make, or train and eval");
   e->train = beside(path, train);
-  e->eval = beside(path, eval);
+  e->eval = all_beside(path, eval);
   return AGRL_OK;
 }
 
@@ -143,10 +165,12 @@ static agrl_rc cross(experiment *e, const char *key, const agrl_yaml *values, ag
       rc = check(key, values->items[v], err);
       if (rc) break;
       const char *text = agrl_yaml_str(values->items[v]);
+      for (size_t k = 0; k < v && !rc; k++)
+        if (!strcmp(text, agrl_yaml_str(values->items[k]))) rc = agrl_yaml_fail(values->items[v], err, "grid: %s: %s is there twice", key, text);
       if (strchr(text, '/')) rc = agrl_yaml_fail(values->items[v], err, "grid: '%s' cannot name a directory of results", text);
       exp_arm *arm = new_arm(e, agrl_xasprintf("%s,%s=%s", before[a].name, shown, text));
       add_all(&arm->set, &before[a].set);
-      add(&arm->set, key, text);
+      add_setting(&arm->set, values->file, key, text);
     }
     free(before[a].name);
     drop(&before[a].set);
@@ -190,11 +214,41 @@ static agrl_rc read_all(const agrl_yaml *root, const char *path, experiment *e, 
   return rc ? rc : find_baseline(agrl_yaml_get(root, "baseline"), e, err);
 }
 
+static agrl_rc apply(agrl_config *c, const exp_settings *s, agrl_error *err) {
+  agrl_rc rc = AGRL_OK;
+  for (size_t i = 0; i < s->n && !rc; i++) rc = agrl_config_set(c, s->at[i].key, s->at[i].value, err);
+  return rc;
+}
+
+agrl_rc exp_effective(const experiment *e, const exp_arm *arm, agrl_config *out, agrl_error *err) {
+  agrl_rc rc = agrl_config_load(e->config, out, err);
+  if (!rc) rc = apply(out, &e->set, err);
+  if (!rc && arm && e->has_start) rc = agrl_config_set(out, "sft.steps", "0", err);
+  if (!rc) rc = apply(out, arm ? &arm->set : &e->start, err);
+  if (!rc) rc = agrl_config_check(out, err);
+  return rc;
+}
+
+// What would fail after hours fails now: the base configuration, and keys that must agree in each arm.
+static agrl_rc check_arms(const experiment *e, agrl_error *err) {
+  agrl_rc rc = AGRL_OK;
+  for (size_t a = 0; a < e->n_arms + e->has_start && !rc; a++) {
+    const exp_arm *arm = a < e->n_arms ? &e->arms[a] : NULL;
+    agrl_config c = {0};
+    agrl_error why = {0};
+    rc = exp_effective(e, arm, &c, &why);
+    if (rc) agrl_fail(err, rc, "%s: %s", arm ? arm->name : "start", why.msg);
+    agrl_config_release(&c);
+  }
+  return rc;
+}
+
 agrl_rc exp_read(const char *path, experiment *e, agrl_error *err) {
   agrl_yaml *root = NULL;
   *e = (experiment){0};
   agrl_rc rc = agrl_yaml_load(path, &root, err);
   if (!rc) rc = read_all(root, path, e, err);
+  if (!rc) rc = check_arms(e, err);
   agrl_yaml_free(root);
   return rc;
 }

@@ -1,31 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// An experiment's results as a text table, as JSON and as a plot.
+// An experiment's results as a text table and as JSON.
 #include <inttypes.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/mem.h"
 #include "deploy/ctl/experiment.h"
-#include "deploy/ctl/svg.h"
 
 static const char *const titles[EXP_MEASURES] = {"macro F1", "accuracy", "Good F1 (4+3)", "rule adherence"};
-
-// Per-seed values of an arm, or their differences to the baseline of the same seed. Caller frees.
-static double *by_seed(const exp_results *r, size_t split, int measure, size_t arm, bool difference) {
-  double *v = agrl_xcalloc(r->e->n_seeds, sizeof *v);
-  for (size_t s = 0; s < r->e->n_seeds; s++)
-    v[s] = exp_value(r, split, measure, arm, s) - (difference ? exp_value(r, split, measure, r->e->baseline, s) : 0);
-  return v;
-}
-
-static exp_mean mean_of(const exp_results *r, size_t split, int measure, size_t arm, bool difference) {
-  double *v = by_seed(r, split, measure, arm, difference);
-  exp_mean m = exp_mean_of(v, r->e->n_seeds);
-  free(v);
-  return m;
-}
 
 static int name_width(const experiment *e) {
   size_t w = 4;
@@ -46,7 +31,7 @@ static void measure_text(const exp_results *r, size_t split, int measure, agrl_b
   agrl_buf_addf(out, "\n%s, %s\n  %-*s  seeds  %-24s  %-27s  p\n", titles[measure], r->splits[split], width, "", "mean [95 % interval]",
                 "against the baseline");
   for (size_t a = 0; a < e->n_arms; a++) {
-    exp_mean m = mean_of(r, split, measure, a, false), d = mean_of(r, split, measure, a, true);
+    exp_mean m = exp_compare(r, split, measure, a, -1), d = exp_compare(r, split, measure, a, (long)e->baseline);
     char value[64], change[64] = "baseline", p[16] = "";
     interval_text(&m, false, value, sizeof value);
     if (a != e->baseline) interval_text(&d, true, change, sizeof change);
@@ -55,20 +40,92 @@ static void measure_text(const exp_results *r, size_t split, int measure, agrl_b
   }
 }
 
+// Every pair: row less column, with a star where the paired test's p is below 0.05.
+static void pairs_text(const exp_results *r, size_t split, agrl_buf *out) {
+  const experiment *e = r->e;
+  int width = name_width(e);
+  if (e->n_arms < 3 || e->n_arms > 10) return;  // JSON has them all
+  agrl_buf_addf(out, "\nmacro F1, %s: row less column (* p < 0.05, paired by seed, not corrected for the number of pairs)\n  %-*s", r->splits[split],
+                width, "");
+  for (size_t b = 0; b < e->n_arms; b++) agrl_buf_addf(out, "  %*s", width > 8 ? width : 8, e->arms[b].name);
+  for (size_t a = 0; a < e->n_arms; a++) {
+    agrl_buf_addf(out, "\n  %-*s", width, e->arms[a].name);
+    for (size_t b = 0; b < e->n_arms; b++) {
+      exp_mean d = exp_compare(r, split, EXP_MACRO_F1, a, (long)b);
+      char text[32] = "";
+      if (a != b && d.n) snprintf(text, sizeof text, "%+.4f%s", d.mean, d.p < 0.05 ? "*" : " ");
+      agrl_buf_addf(out, "  %*s", width > 8 ? width : 8, text);
+    }
+  }
+  agrl_buf_addc(out, '\n');
+}
+
+static exp_mean reach_of(const exp_results *r, size_t split, size_t arm) {
+  double *v = agrl_xcalloc(r->e->n_seeds, sizeof *v);
+  for (size_t s = 0; s < r->e->n_seeds; s++) v[s] = exp_reach(r, split, arm, s);
+  exp_mean m = exp_mean_of(v, r->e->n_seeds);
+  free(v);
+  return m;
+}
+
+static void reach_text(const exp_results *r, size_t split, agrl_buf *out) {
+  const experiment *e = r->e;
+  bool any = false;
+  for (size_t a = 0; a < e->n_arms; a++) any |= reach_of(r, split, a).n > 0;
+  if (!any) return;  // nothing was evaluated while training
+  agrl_buf_addf(out, "\nversions until macro F1 on %s is what %s ends with, as a share of its versions\n", r->splits[split], e->arms[e->baseline].name);
+  for (size_t a = 0; a < e->n_arms; a++) {
+    exp_mean m = reach_of(r, split, a);
+    char value[64];
+    interval_text(&m, false, value, sizeof value);
+    agrl_buf_addf(out, "  %-*s  %-24s  reached with %zu of %zu seeds\n", name_width(e), e->arms[a].name, value, m.n, e->n_seeds);
+  }
+}
+
+static const struct {
+  const char *title, *key;
+  size_t offset;
+} dynamics[] = {{"reward", "reward", offsetof(ctl_point, reward_mean)},
+                {"rollout accuracy", "accuracy", offsetof(ctl_point, accuracy)},
+                {"guided share", "guided_ratio", offsetof(ctl_point, guided_ratio)},
+                {"entropy, nats", "entropy", offsetof(ctl_point, entropy)},
+                {"KL to reference", "kl", offsetof(ctl_point, kl)},
+                {"staleness", "staleness", offsetof(ctl_point, staleness_mean)}};
+enum { N_DYNAMICS = sizeof dynamics / sizeof *dynamics };
+
+static void dynamics_text(const exp_results *r, agrl_buf *out) {
+  int width = name_width(r->e);
+  agrl_buf_addf(out, "\ntraining, last tenth of the versions, mean over seeds\n  %-*s", width, "");
+  for (size_t k = 0; k < N_DYNAMICS; k++) agrl_buf_addf(out, "  %16s", dynamics[k].title);
+  for (size_t a = 0; a < r->e->n_arms; a++) {
+    agrl_buf_addf(out, "\n  %-*s", width, r->e->arms[a].name);
+    for (size_t k = 0; k < N_DYNAMICS; k++) {
+      exp_mean m = exp_tenth(r, a, dynamics[k].offset);
+      if (m.n) agrl_buf_addf(out, "  %16.4f", m.mean);
+      else agrl_buf_addf(out, "  %16s", "-");
+    }
+  }
+  agrl_buf_addc(out, '\n');
+}
+
 void exp_text(const exp_results *r, agrl_buf *out) {
   const experiment *e = r->e;
   agrl_buf_addf(out, "agrl experiment: %s, %zu of %zu runs done\n", e->name, r->n_done, e->n_arms * e->n_seeds);
   agrl_buf_addf(out, "Mean over seeds with its t interval; differences to %s are taken seed by seed (paired t test, two-sided).\n",
                 e->arms[e->baseline].name);
-  for (size_t s = 0; s < r->n_splits; s++)
+  for (size_t s = 0; s < r->n_splits; s++) {
     for (int m = 0; m < EXP_MEASURES; m++) measure_text(r, s, m, out);
+    pairs_text(r, s, out);
+    reach_text(r, s, out);
+  }
+  dynamics_text(r, out);
 }
 
 // --- JSON ---
 
-static void mean_json(agrl_jw *w, const char *key, const exp_mean *m, bool test) {
-  agrl_jw_key(w, key);
+static void mean_json(agrl_jw *w, const exp_mean *m, bool test) {
   agrl_jw_obj(w);
+  agrl_jw_ku64(w, "seeds", m->n);
   agrl_jw_kf64(w, "mean", m->mean);
   agrl_jw_kf64(w, "low", m->low);
   agrl_jw_kf64(w, "high", m->high);
@@ -76,43 +133,83 @@ static void mean_json(agrl_jw *w, const char *key, const exp_mean *m, bool test)
   agrl_jw_end_obj(w);
 }
 
+static void settings_json(agrl_jw *w, const char *key, const exp_settings *s) {
+  agrl_jw_key(w, key);
+  agrl_jw_obj(w);
+  for (size_t i = 0; i < s->n; i++) agrl_jw_kstr(w, s->at[i].key, s->at[i].value);
+  agrl_jw_end_obj(w);
+}
+
 static void arm_json(const exp_results *r, size_t split, int measure, size_t arm, agrl_jw *w) {
-  double *v = by_seed(r, split, measure, arm, false);
-  exp_mean m = exp_mean_of(v, r->e->n_seeds), d = mean_of(r, split, measure, arm, true);
+  exp_mean m = exp_compare(r, split, measure, arm, -1);
   agrl_jw_obj(w);
   agrl_jw_kstr(w, "arm", r->e->arms[arm].name);
   agrl_jw_key(w, "by_seed");
   agrl_jw_arr(w);
-  for (size_t s = 0; s < r->e->n_seeds; s++) agrl_jw_f64(w, v[s]);
+  for (size_t s = 0; s < r->e->n_seeds; s++) agrl_jw_f64(w, exp_value(r, split, measure, arm, s));
   agrl_jw_end_arr(w);
-  mean_json(w, "value", &m, false);
-  if (arm != r->e->baseline) mean_json(w, "difference", &d, true);
+  agrl_jw_key(w, "value");
+  mean_json(w, &m, false);
+  agrl_jw_key(w, "less");  // differences to every other arm
+  agrl_jw_obj(w);
+  for (size_t b = 0; b < r->e->n_arms; b++) {
+    if (b == arm) continue;
+    exp_mean d = exp_compare(r, split, measure, arm, (long)b);
+    agrl_jw_key(w, r->e->arms[b].name);
+    mean_json(w, &d, true);
+  }
   agrl_jw_end_obj(w);
-  free(v);
+  if (measure == EXP_MACRO_F1) {
+    exp_mean reach = reach_of(r, split, arm);
+    agrl_jw_key(w, "versions_to_baseline");
+    mean_json(w, &reach, false);
+  }
+  agrl_jw_end_obj(w);
+}
+
+static void experiment_json(const exp_results *r, agrl_jw *w) {
+  const experiment *e = r->e;
+  agrl_jw_kstr(w, "experiment", e->name);
+  agrl_jw_kstr(w, "config", e->config);
+  settings_json(w, "data", &e->make);
+  if (e->train) agrl_jw_kstr(w, "train", e->train);
+  if (e->eval) agrl_jw_kstr(w, "eval", e->eval);
+  settings_json(w, "set", &e->set);
+  if (e->has_start) settings_json(w, "start", &e->start);
+  agrl_jw_ku64(w, "runs", e->n_arms * e->n_seeds);
+  agrl_jw_ku64(w, "runs_done", r->n_done);
+  agrl_jw_kstr(w, "baseline", e->arms[e->baseline].name);
+  agrl_jw_key(w, "seeds");
+  agrl_jw_arr(w);
+  for (size_t s = 0; s < e->n_seeds; s++) agrl_jw_i64(w, e->seeds[s]);
+  agrl_jw_end_arr(w);
+  agrl_jw_key(w, "arms");
+  agrl_jw_obj(w);
+  for (size_t a = 0; a < e->n_arms; a++) settings_json(w, e->arms[a].name, &e->arms[a].set);
+  agrl_jw_end_obj(w);
+}
+
+static void dynamics_json(const exp_results *r, agrl_jw *w) {
+  agrl_jw_key(w, "training_last_tenth");
+  agrl_jw_obj(w);
+  for (size_t a = 0; a < r->e->n_arms; a++) {
+    agrl_jw_key(w, r->e->arms[a].name);
+    agrl_jw_obj(w);
+    for (size_t k = 0; k < N_DYNAMICS; k++) {
+      exp_mean m = exp_tenth(r, a, dynamics[k].offset);
+      agrl_jw_key(w, dynamics[k].key);
+      mean_json(w, &m, false);
+    }
+    agrl_jw_end_obj(w);
+  }
+  agrl_jw_end_obj(w);
 }
 
 void exp_json(const exp_results *r, agrl_buf *out) {
-  const experiment *e = r->e;
   agrl_jw w;
   agrl_jw_init(&w, out);
   agrl_jw_obj(&w);
-  agrl_jw_kstr(&w, "experiment", e->name);
-  agrl_jw_ku64(&w, "runs", e->n_arms * e->n_seeds);
-  agrl_jw_ku64(&w, "runs_done", r->n_done);
-  agrl_jw_kstr(&w, "baseline", e->arms[e->baseline].name);
-  agrl_jw_key(&w, "seeds");
-  agrl_jw_arr(&w);
-  for (size_t s = 0; s < e->n_seeds; s++) agrl_jw_i64(&w, e->seeds[s]);
-  agrl_jw_end_arr(&w);
-  agrl_jw_key(&w, "arms");
-  agrl_jw_obj(&w);
-  for (size_t a = 0; a < e->n_arms; a++) {
-    agrl_jw_key(&w, e->arms[a].name);
-    agrl_jw_obj(&w);
-    for (size_t i = 0; i < e->arms[a].set.n; i++) agrl_jw_kstr(&w, e->arms[a].set.at[i].key, e->arms[a].set.at[i].value);
-    agrl_jw_end_obj(&w);
-  }
-  agrl_jw_end_obj(&w);
+  experiment_json(r, &w);
   agrl_jw_key(&w, "splits");
   agrl_jw_obj(&w);
   for (size_t s = 0; s < r->n_splits; s++) {
@@ -121,112 +218,13 @@ void exp_json(const exp_results *r, agrl_buf *out) {
     for (int m = 0; m < EXP_MEASURES; m++) {
       agrl_jw_key(&w, exp_measure_keys[m]);
       agrl_jw_arr(&w);
-      for (size_t a = 0; a < e->n_arms; a++) arm_json(r, s, m, a, &w);
+      for (size_t a = 0; a < r->e->n_arms; a++) arm_json(r, s, m, a, &w);
       agrl_jw_end_arr(&w);
     }
     agrl_jw_end_obj(&w);
   }
   agrl_jw_end_obj(&w);
+  dynamics_json(r, &w);
   agrl_jw_end_obj(&w);
   agrl_buf_addc(out, '\n');
-}
-
-// --- plot: dots and intervals of every arm at the left, the rollouts' accuracy over versions at the right ---
-
-static const char *const colors[] = {SVG_BLUE, SVG_ORANGE, SVG_GREEN, SVG_VIOLET, SVG_TEAL, SVG_GREY, "#c2255c", "#5f3dc4"};
-static const char *color_of(size_t arm) { return colors[arm % (sizeof colors / sizeof *colors)]; }
-
-static void dots(const exp_results *r, size_t split, svg_panel p, agrl_buf *out) {
-  double low = INFINITY, high = -INFINITY;
-  for (size_t a = 0; a < r->e->n_arms; a++)
-    for (size_t s = 0; s < r->e->n_seeds; s++) {
-      low = fmin(low, exp_value(r, split, EXP_MACRO_F1, a, s));
-      high = fmax(high, exp_value(r, split, EXP_MACRO_F1, a, s));
-    }
-  if (!(high > low)) low -= 0.05, high += 0.05;
-  p.y_min = fmax(low - 0.1 * (high - low), 0);
-  p.y_max = fmin(high + 0.1 * (high - low), 1);
-  char title[96];
-  snprintf(title, sizeof title, "macro F1, %s", r->splits[split]);
-  svg_axes(out, &p, title, NULL, NULL, true);
-  double slot = p.w / (double)r->e->n_arms;
-  for (size_t a = 0; a < r->e->n_arms; a++) {
-    double x = p.x + slot * ((double)a + 0.5);
-    exp_mean m = mean_of(r, split, EXP_MACRO_F1, a, false);
-    for (size_t s = 0; s < r->e->n_seeds; s++) {
-      double v = exp_value(r, split, EXP_MACRO_F1, a, s);
-      if (isfinite(v)) svg_rect(out, x - 11, svg_py(&p, v) - 3, 6, 6, 3, SVG_GREY);
-    }
-    svg_text(out, x, p.y + p.h + 18 + (a % 2 && r->e->n_arms > 5 ? 14 : 0), 11, "middle", SVG_INK, a == r->e->baseline, "%s", r->e->arms[a].name);
-    if (!m.n) continue;
-    double y = svg_py(&p, m.mean);
-    if (m.n > 1) svg_line(out, x, svg_py(&p, fmax(m.low, p.y_min)), x, svg_py(&p, fmin(m.high, p.y_max)), color_of(a), 2, NULL);
-    svg_rect(out, x - 5, y - 5, 10, 10, 5, color_of(a));
-    svg_text(out, x + 9, y + 4, 11, "start", SVG_INK, false, "%.3f", m.mean);
-  }
-}
-
-// Mean over seeds of the rollouts' accuracy; versions are counted from 0. Returns how many there are.
-static size_t accuracy_curve(const exp_results *r, size_t arm, double **x, double **y) {
-  size_t longest = 0, n_seeds = r->e->n_seeds;
-  for (size_t s = 0; s < n_seeds; s++) {
-    size_t n = r->series[arm * n_seeds + s].n;
-    longest = n > longest ? n : longest;
-  }
-  *x = agrl_xcalloc(longest + 1, sizeof **x);
-  *y = agrl_xcalloc(longest + 1, sizeof **y);
-  size_t *count = agrl_xcalloc(longest + 1, sizeof *count), versions = 0;
-  for (size_t s = 0; s < n_seeds; s++) {
-    const ctl_series *series = &r->series[arm * n_seeds + s];
-    size_t k = 0;
-    for (size_t i = 0; i < series->n; i++) {
-      if (!series->points[i].rl) continue;
-      if (isfinite(series->points[i].accuracy)) (*y)[k] += series->points[i].accuracy, count[k]++;
-      k++;
-    }
-    versions = k > versions ? k : versions;
-  }
-  for (size_t k = 0; k < versions; k++) {
-    (*x)[k] = (double)k;
-    (*y)[k] = count[k] ? (*y)[k] / (double)count[k] : NAN;
-  }
-  free(count);
-  return versions;
-}
-
-static void curves(const exp_results *r, svg_panel p, agrl_buf *out) {
-  double **x = agrl_xcalloc(2 * r->e->n_arms, sizeof *x), **y = x + r->e->n_arms;
-  size_t *n = agrl_xcalloc(r->e->n_arms, sizeof *n);
-  p.x_max = 1;
-  p.y_max = 1;
-  for (size_t a = 0; a < r->e->n_arms; a++) {
-    n[a] = accuracy_curve(r, a, &x[a], &y[a]);
-    p.x_max = fmax(p.x_max, (double)n[a]);
-  }
-  svg_axes(out, &p, "Accuracy of rollouts, mean over seeds", "version", NULL, false);
-  for (size_t a = 0, shown = 0; a < r->e->n_arms; a++) {
-    if (n[a]) {
-      svg_series(out, &p, x[a], y[a], n[a], color_of(a));
-      svg_rect(out, p.x + p.w + 14, p.y + 6 + 18 * (double)shown, 12, 10, 2, color_of(a));
-      svg_text(out, p.x + p.w + 32, p.y + 15 + 18 * (double)shown++, 12, "start", SVG_INK, false, "%s", r->e->arms[a].name);
-    }
-    free(x[a]);
-    free(y[a]);
-  }
-  free(n);
-  free(x);
-}
-
-void exp_svg(const exp_results *r, agrl_buf *out) {
-  enum { PANEL_H = 300, TOP = 120, LINE = 400 };
-  double height = TOP + LINE * (double)(r->n_splits ? r->n_splits : 1) - 10;
-  svg_begin(out, 1400, height);
-  svg_text(out, 38, 46, 22, "start", SVG_INK, true, "Experiment: %s", r->e->name);
-  svg_text(out, 38, 70, 13, "start", SVG_MUTED, false,
-           "%zu of %zu runs; grey: one seed; whiskers: 95 %% t interval of the mean over seeds; bold: the baseline", r->n_done,
-           r->e->n_arms * r->e->n_seeds);
-  for (size_t s = 0; s < r->n_splits; s++)
-    dots(r, s, (svg_panel){.x = 82, .y = TOP + LINE * (double)s, .w = 560, .h = PANEL_H, .x_max = 1}, out);
-  curves(r, (svg_panel){.x = 730, .y = TOP, .w = 470, .h = PANEL_H}, out);
-  svg_end(out);
 }

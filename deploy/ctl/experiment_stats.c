@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Student's t, and the results of an experiment's runs as numbers.
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/file.h"
 #include "common/base/mem.h"
-#include "deploy/ctl/ctl.h"
 #include "deploy/ctl/experiment.h"
-#include "deploy/ctl/report.h"
 
 const char *const exp_measure_keys[EXP_MEASURES] = {"macro_f1", "accuracy", "good_f1", "rule_adherence"};
 
@@ -50,65 +47,114 @@ exp_mean exp_mean_of(const double *v, size_t n) {
   return m;
 }
 
-static double *value_at(const exp_results *r, size_t split, int measure, size_t arm, size_t seed) {
-  return &r->values[((split * EXP_MEASURES + (size_t)measure) * r->e->n_arms + arm) * r->e->n_seeds + seed];
+static size_t at(const exp_results *r, size_t arm, size_t seed) { return arm * r->e->n_seeds + seed; }
+
+const report *exp_run(const exp_results *r, size_t arm, size_t seed) {
+  const report *run = &r->runs[at(r, arm, seed)];
+  return run->config ? run : NULL;
+}
+
+static const report_split *split_in(const report *run, const char *name) {
+  for (size_t i = 0; run && i < run->n_splits; i++)
+    if (!strcmp(run->splits[i].name, name)) return &run->splits[i];
+  return NULL;
 }
 
 double exp_value(const exp_results *r, size_t split, int measure, size_t arm, size_t seed) {
-  return *value_at(r, split, measure, arm, seed);
+  const report_split *s = split_in(exp_run(r, arm, seed), r->splits[split]);
+  return s ? report_number(s->after, exp_measure_keys[measure]) : NAN;
 }
 
-enum { MAX_SPLITS = 8 };
-
-static size_t split_of(exp_results *r, const char *path) {
-  char *name = ctl_eval_split(path);
-  for (size_t i = 0; i < r->n_splits; i++)
-    if (!strcmp(r->splits[i], name)) return free(name), i;
-  if (r->n_splits == MAX_SPLITS) return free(name), (size_t)MAX_SPLITS;
-  r->splits[r->n_splits] = name;
-  return r->n_splits++;
+exp_mean exp_compare(const exp_results *r, size_t split, int measure, size_t arm, long against) {
+  double *v = agrl_xcalloc(r->e->n_seeds, sizeof *v);
+  for (size_t s = 0; s < r->e->n_seeds; s++)
+    v[s] = exp_value(r, split, measure, arm, s) - (against < 0 ? 0 : exp_value(r, split, measure, (size_t)against, s));
+  exp_mean m = exp_mean_of(v, r->e->n_seeds);
+  free(v);
+  return m;
 }
 
-static agrl_rc load_run(exp_results *r, const char *dir, size_t arm, size_t seed, agrl_error *err) {
-  glob_t found;
-  agrl_rc rc = AGRL_OK;
-  ctl_glob(dir, "eval/latest/*.json", &found);
-  for (size_t i = 0; i < found.gl_pathc && !rc; i++) {
-    agrl_json *doc = NULL;
-    rc = agrl_json_load(found.gl_pathv[i], &doc, err);
-    size_t split = rc ? (size_t)MAX_SPLITS : split_of(r, found.gl_pathv[i]);
-    for (int m = 0; m < EXP_MEASURES && split < MAX_SPLITS; m++)
-      *value_at(r, split, m, arm, seed) = report_number(doc, exp_measure_keys[m]);
-    agrl_json_free(doc);
+static const report_curve *curve_in(const report *run, const char *split) {
+  for (size_t i = 0; run && i < run->n_curves; i++)
+    if (!strcmp(run->curves[i].name, split)) return &run->curves[i];
+  return NULL;
+}
+
+double exp_curve_at(const report *run, const char *split, double version) {
+  const report_curve *c = curve_in(run, split);
+  for (size_t i = 0; c && i < c->n; i++) {
+    const report_point *b = &c->points[i], *a = i ? b - 1 : b;
+    if (version == b->version) return b->value;
+    if (version > a->version && version < b->version)
+      return a->value + (b->value - a->value) * (version - a->version) / (b->version - a->version);
   }
-  globfree(&found);
-  char *metrics = agrl_path_join(dir, "metrics.jsonl");
-  if (!rc) rc = ctl_series_read(&r->series[arm * r->e->n_seeds + seed], metrics, err);
-  free(metrics);
+  return NAN;
+}
+
+double exp_reach(const exp_results *r, size_t split, size_t arm, size_t seed) {
+  const report_curve *base = curve_in(exp_run(r, r->e->baseline, seed), r->splits[split]),
+                     *c = curve_in(exp_run(r, arm, seed), r->splits[split]);
+  double goal = exp_value(r, split, EXP_MACRO_F1, r->e->baseline, seed);
+  if (!base || !base->n || !c || isnan(goal)) return NAN;
+  double last = base->points[base->n - 1].version;
+  for (size_t i = 0; i < c->n; i++) {
+    const report_point *b = &c->points[i], *a = i ? b - 1 : b;
+    if (!(b->value >= goal)) continue;
+    double v = b->value > a->value ? a->version + (b->version - a->version) * (goal - a->value) / (b->value - a->value) : b->version;
+    return last > 0 ? fmax(v, 0) / last : NAN;
+  }
+  return NAN;
+}
+
+exp_mean exp_tenth(const exp_results *r, size_t arm, size_t field_offset) {
+  double *v = agrl_xcalloc(r->e->n_seeds, sizeof *v);
+  for (size_t s = 0; s < r->e->n_seeds; s++) v[s] = exp_run(r, arm, s) ? report_tenth(exp_run(r, arm, s), field_offset, true) : NAN;
+  exp_mean m = exp_mean_of(v, r->e->n_seeds);
+  free(v);
+  return m;
+}
+
+static void add_splits(exp_results *r, const report *run) {
+  for (size_t i = 0; i < run->n_splits; i++) {
+    size_t k = 0;
+    while (k < r->n_splits && strcmp(r->splits[k], run->splits[i].name) != 0) k++;
+    if (k == r->n_splits && k < REPORT_MAX_SPLITS) r->splits[r->n_splits++] = run->splits[i].name;
+  }
+}
+
+static agrl_rc load_run(exp_results *r, const char *out, size_t arm, size_t seed, agrl_error *err) {
+  char *dir = exp_run_dir(out, r->e->seeds[seed], r->e->arms[arm].name), *done = agrl_path_join(dir, "report.json"),
+       *config = agrl_path_join(dir, "agrl.yaml");
+  agrl_rc rc = AGRL_OK;
+  if (agrl_file_exists(done)) {
+    agrl_config *c = &r->configs[at(r, arm, seed)];
+    report *run = &r->runs[at(r, arm, seed)];
+    rc = agrl_config_load(config, c, err);
+    if (!rc) rc = agrl_config_set(c, "run.dir", dir, err);  // wherever it was made
+    if (!rc) rc = report_load(run, c, err);
+    if (!rc) add_splits(r, run);
+    r->n_done++;
+  }
+  free(config);
+  free(done);
+  free(dir);
   return rc;
 }
 
 agrl_rc exp_results_load(const experiment *e, const char *out, exp_results *r, agrl_error *err) {
-  size_t runs = e->n_arms * e->n_seeds, cells = MAX_SPLITS * EXP_MEASURES * runs;
+  size_t runs = e->n_arms * e->n_seeds;
   agrl_rc rc = AGRL_OK;
-  *r = (exp_results){.e = e, .values = agrl_xcalloc(cells, sizeof(double)), .series = agrl_xcalloc(runs, sizeof(ctl_series))};
-  for (size_t i = 0; i < cells; i++) r->values[i] = NAN;
+  *r = (exp_results){.e = e, .configs = agrl_xcalloc(runs, sizeof *r->configs), .runs = agrl_xcalloc(runs, sizeof *r->runs)};
   for (size_t a = 0; a < e->n_arms && !rc; a++)
-    for (size_t s = 0; s < e->n_seeds && !rc; s++) {
-      char *dir = exp_run_dir(out, e->seeds[s], e->arms[a].name), *done = agrl_path_join(dir, "report.json");
-      if (agrl_file_exists(done)) {  // a run that is over
-        r->n_done++;
-        rc = load_run(r, dir, a, s, err);
-      }
-      free(done);
-      free(dir);
-    }
+    for (size_t s = 0; s < e->n_seeds && !rc; s++) rc = load_run(r, out, a, s, err);
   return rc;
 }
 
 void exp_results_release(exp_results *r) {
-  for (size_t i = 0; r->series && i < r->e->n_arms * r->e->n_seeds; i++) ctl_series_release(&r->series[i]);
-  for (size_t i = 0; i < r->n_splits; i++) free(r->splits[i]);
-  free(r->series);
-  free(r->values);
+  for (size_t i = 0; r->runs && i < r->e->n_arms * r->e->n_seeds; i++) {
+    if (r->runs[i].config) report_release(&r->runs[i]);
+    agrl_config_release(&r->configs[i]);
+  }
+  free(r->runs);
+  free(r->configs);
 }

@@ -88,8 +88,15 @@ static int parse(int argc, char **argv, up *u, sets *s, agrl_error *err) {
   return optind == argc ? 0 : ctl_usage(&ctl_cmd_up, "unexpected '%s'", argv[optind]);
 }
 
-// Paths become absolute, so that every process and every later command finds the same files.
-static agrl_rc absolute(agrl_config *c, const char *key, const char *list, agrl_error *err) {
+// Paths become absolute, so that every process and every later command finds the same files. An empty one stays so.
+static agrl_rc absolute(agrl_config *c, const char *key, const char *path, agrl_error *err) {
+  char real[PATH_MAX];
+  if (!*path) return AGRL_OK;
+  if (!realpath(path, real)) return agrl_fail(err, AGRL_ENOENT, "%s: %s: %s", key, path, strerror(errno));
+  return agrl_config_set(c, key, real, err);
+}
+
+static agrl_rc absolute_list(agrl_config *c, const char *key, const char *list, agrl_error *err) {
   agrl_buf out = {0};
   agrl_rc rc = AGRL_OK;
   for (const char *s = list; *s && !rc; s += strcspn(s, ",") + (s[strcspn(s, ",")] == ',')) {
@@ -118,7 +125,7 @@ static agrl_rc effective(up *u, const sets *s, agrl_error *err) {
   if (!rc) rc = agrl_file_mkdirs(u->config.run.dir, err);
   if (!rc) rc = absolute(&u->config, "run.dir", u->config.run.dir, err);
   if (!rc) rc = absolute(&u->config, "data.train", u->config.data.train, err);
-  if (!rc) rc = absolute(&u->config, "data.eval", u->config.data.eval, err);
+  if (!rc) rc = absolute_list(&u->config, "data.eval", u->config.data.eval, err);
   if (!rc) rc = absolute(&u->config, "data.dev", u->config.data.dev, err);
   if (!rc) rc = absolute(&u->config, "data.rules", u->config.data.rules, err);
   if (!rc) rc = absolute(&u->config, "model.init", u->config.model.init, err);

@@ -51,6 +51,13 @@ static void reads_the_cross_product(void **state) {
   assert_int_equal(e.baseline, 2);
   assert_true(e.has_start);
   char *config = agrl_path_join(dir, "base.yaml");
+  agrl_config c;
+  assert_int_equal(exp_effective(&e, &e.arms[7], &c, &err), AGRL_OK);
+  assert_true(c.grpo.lr == 0.2 && c.grpo.versions == 7 && c.sft.steps == 0 && c.replay.staleness_bound == 4);
+  agrl_config_release(&c);
+  assert_int_equal(exp_effective(&e, NULL, &c, &err), AGRL_OK);
+  assert_true(c.sft.steps == 9);
+  agrl_config_release(&c);
   assert_string_equal(e.config, config);
   free(config);
   exp_release(&e);
@@ -77,6 +84,8 @@ static void refuses_by_name_and_place(void **state) {
   refuses(HEAD "arms: {}\n", "bad.yaml:5:", "there is none");
   refuses(HEAD "arms: {one: {}, two: {}}\nbaseline: onee\n", "bad.yaml:6:", "nearest: one");
   refuses(HEAD "grid: {grpo.lr: 0.1}\n", "bad.yaml:5:", "expected a list");
+  refuses(HEAD "grid: {grpo.lr: [0.1, 0.1]}\n", "bad.yaml:5:", "twice");
+  refuses(HEAD "arms: {one: {}, two: {grpo.group_size: 4, replay.guide_replace: 5}}\n", "two", "guide_replace");
   refuses("name: x\nconfig: c\nseeds: [1]\n", "bad.yaml:1:", "data");
   refuses("name: x\nconfig: c\ndata: {train: t}\nseeds: [1]\n", "bad.yaml:3:", "train and eval");
   refuses("name: x\nconfig: c\ndata: {make: {trian: 5}}\nseeds: [1]\n", "bad.yaml:3:", "train");
@@ -125,8 +134,17 @@ static void finish(int seed, const char *arm, const char *split, double f1) {
   snprintf(name, sizeof name, "out/seed%d/%s/eval/latest/%s.json", seed, arm, split);
   snprintf(text, sizeof text, "{\"split\":\"%s\",\"macro_f1\":%g,\"accuracy\":0.25}\n", split, f1);
   free(file(name, text));
+  snprintf(name, sizeof name, "out/seed%d/%s/agrl.yaml", seed, arm);
+  free(file(name, "run: {name: x}\n"));
   snprintf(name, sizeof name, "out/seed%d/%s/report.json", seed, arm);
   free(file(name, "{}"));
+}
+
+static void evaluated(int seed, const char *arm, int version, double f1) {
+  char name[160], text[160];
+  snprintf(name, sizeof name, "out/seed%d/%s/eval/v1-%d/eval.json", seed, arm, version);
+  snprintf(text, sizeof text, "{\"split\":\"eval\",\"version\":%d,\"macro_f1\":%g,\"n\":50}\n", version, f1);
+  free(file(name, text));
 }
 
 static void tables_what_is_done(void **state) {
@@ -140,6 +158,10 @@ static void tables_what_is_done(void **state) {
   finish(1, "a", "eval", 0.25);
   finish(1, "b", "eval", 0.5);
   finish(1, "b", "other", 0.75);
+  evaluated(3, "a", 10, 0.25);
+  evaluated(3, "a", 20, 0.5);
+  evaluated(3, "b", 10, 0.25);
+  evaluated(3, "b", 15, 0.75);
   assert_int_equal(exp_read(path, &e, &err), AGRL_OK);
   assert_int_equal(exp_results_load(&e, out, &r, &err), AGRL_OK);
   assert_int_equal(r.n_done, 4);
@@ -150,6 +172,11 @@ static void tables_what_is_done(void **state) {
   assert_non_null(strstr(text.data, "0.5625 ["));
   assert_non_null(strstr(text.data, "+0.1875 ["));  // mean of 0.125 and 0.25: pairs, not means of what is there
   assert_non_null(strstr(json.data, "\"by_seed\":[null,0.75]"));
+  assert_non_null(strstr(json.data, "\"b\":{\"seeds\":2,\"mean\":-0.1875"));  // a less b
+  assert_true(fabs(exp_curve_at(exp_run(&r, 1, 0), "eval", 12) - 0.45) < 1e-12);
+  assert_true(isnan(exp_curve_at(exp_run(&r, 1, 0), "eval", 16)));
+  assert_true(fabs(exp_reach(&r, 0, 1, 0) - 12.5 / 20) < 1e-12);  // b reaches a's 0.5 at version 12.5, a at 20
+  assert_true(exp_reach(&r, 0, 0, 0) == 1 && isnan(exp_reach(&r, 0, 1, 1)));
   assert_non_null(strstr(svg.data, "</svg>"));
   agrl_json *doc = NULL;
   assert_int_equal(agrl_json_parse(json.data, json.len, "results", &doc, &err), AGRL_OK);
@@ -174,5 +201,6 @@ int main(void) {
                                      cmocka_unit_test(t_equals_the_tables), cmocka_unit_test(means_leave_out_what_is_missing),
                                      cmocka_unit_test(tables_what_is_done)};
   if (!mkdtemp(dir)) return 1;
+  free(file("base.yaml", "grpo: {versions: 3}\n"));
   return cmocka_run_group_tests(tests, NULL, clean);
 }

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# agrlctl experiment: a grid over arms and two seeds runs, stops on a signal and goes on without doing anything twice, tables what came
+# out, and refuses results of other settings, another configuration or other data.
+. "$(dirname "$0")/lib.sh"
+cat >"$work/grid.yaml" <<YAML
+name: grid
+config: tiny.yaml
+data: {make: {train: 300, reference: 300, eval: 40, natural: 40, departments: 2, leaves: 2}}
+seeds: [7, 8]
+set: {data.rules: rules.yaml, grpo.versions: 2, grpo.groups_per_step: 2, eval.interval: 2, learner.checkpoint_every: 2}
+start: {sft.steps: 400}
+arms: {none: {run.method: sft}, rl: {}}
+grid: {grpo.lr: [0.0001, 0.0002]}
+baseline: rl,lr=0.0001
+YAML
+cp "$here/tiny.yaml" "$work/tiny.yaml"
+cp "$rules" "$work/rules.yaml"
+out=$work/out
+go() { agrlctl experiment "$work/grid.yaml" --out "$out" "$@" >"$work/log" 2>&1; }
+refused() {  # refused CODE PATTERN [options]
+  local code=$1 pattern=$2 got=0
+  shift 2
+  go "$@" || got=$?
+  [ "$got" = "$code" ] && grep -q -e "$pattern" "$work/log" || { cat "$work/log"; die "exit $got, want $code and '$pattern'"; }
+}
+
+refused 66 'no run is done yet' --table
+agrlctl experiment "$work/grid.yaml" --out "$out" >"$work/log" 2>&1 &
+pid=$!
+wait_for 120 'the second run of seed 7' grep -q 'run 3 of 10' "$work/log"
+kill -TERM $pid
+code=0
+wait $pid || code=$?
+[ $code != 0 ] && grep -q 'stopped at run [0-9]* of 10; the same command goes on' "$work/log" || { cat "$work/log"; die "exit $code after a signal"; }
+started=$(find "$out" -name settings.txt -path '*seed8*' | wc -l)
+[ "$started" = 0 ] || die "it went on after the signal"
+
+go || { tail -30 "$work/log"; die 'the experiment fails'; }
+! grep -q 'run [12] of 10' "$work/log" || die 'a run that was done is made again'
+for arm in none,lr=0.0001 none,lr=0.0002 rl,lr=0.0001 rl,lr=0.0002; do
+  for seed in 7 8; do
+    [ -s "$out/seed$seed/$arm/eval/latest/eval_natural.json" ] || die "seed $seed, $arm: nothing was evaluated"
+  done
+done
+want=$(sha256sum <"$out/seed7/start/checkpoints/sft/model.safetensors")
+got=$(sha256sum <"$out/seed7/none,lr=0.0002/checkpoints/latest/model.safetensors")
+[ "$want" = "$got" ] || die 'an arm does not begin with the start of its seed'
+jq -e '.runs_done == 8 and (.splits.eval.macro_f1 | length == 4) and .splits.eval_natural.macro_f1[2].value.seeds == 2 and
+  .splits.eval.accuracy[3].less["rl,lr=0.0001"].seeds == 2 and .arms["rl,lr=0.0002"]["grpo.lr"] == "0.0002" and .set["grpo.versions"] == "2"' \
+  "$out/results.json" >/dev/null || { jq . "$out/results.json"; die 'results.json'; }
+grep -q '8 of 8 runs done' "$out/results.txt" && grep -q '</svg>' "$out/results.svg" || die 'results.txt or results.svg'
+
+SECONDS=0
+go && [ $SECONDS -lt 20 ] && ! grep -q 'run [0-9]* of' "$work/log" || { cat "$work/log"; die 'what is done is run again'; }
+sed -i 's/grpo.versions: 2/grpo.versions: 3/' "$work/grid.yaml"
+refused 78 'was made with other settings'
+refused 78 'was made with other settings' --table
+sed -i 's/grpo.versions: 3/grpo.versions: 2/' "$work/grid.yaml"
+echo '# edited' >>"$work/rules.yaml"
+refused 78 'was made with other settings' --table
+cp "$rules" "$work/rules.yaml"
+sed -i 's/eval: 40/eval: 44/' "$work/grid.yaml"
+refused 78 'seed7/data was made with other settings'
+say ok
