@@ -73,7 +73,7 @@ char *ctl_eval_split(const char *path);  // "data/eval_natural.jsonl" -> "eval_n
 char *ctl_eval_files(const agrl_config *c);  // data.dev and data.eval as one list, separated by commas; caller frees
 char *ctl_eval_next_file(const char **list);  // the next of such a list; NULL at its end. Caller frees
 agrl_rc ctl_eval_check(const agrl_config *c, agrl_error *err);  // no two files of data.eval and data.dev are one split
-agrl_rc ctl_eval_disjoint(const agrl_config *c, agrl_error *err);  // no row of theirs is one of data.train
+agrl_rc ctl_eval_disjoint(const agrl_config *c, agrl_error *err);  // no row of theirs is one of data.train, none of data.eval one of data.dev
 typedef struct ctl_eval_command {  // agrl-eval's command line, NULL-terminated
   char *argv[40], *owned[20];
   size_t n, n_owned;

@@ -65,18 +65,23 @@ agrl_rc ctl_eval_check(const agrl_config *c, agrl_error *err) {
   return rc;
 }
 
-agrl_rc ctl_eval_disjoint(const agrl_config *c, agrl_error *err) {
-  agrl_dataset train = {0}, held_out;
-  char *files = ctl_eval_files(c);
-  const char *list = files;
-  agrl_rc rc = *list ? agrl_dataset_load(c->data.train, NULL, NULL, &train, err) : AGRL_OK;
+static agrl_rc disjoint_from(const char *seen_path, const char *list, agrl_error *err) {
+  agrl_dataset seen = {0}, held_out;
+  agrl_rc rc = *list ? agrl_dataset_load(seen_path, NULL, NULL, &seen, err) : AGRL_OK;
   for (char *file; !rc && (file = ctl_eval_next_file(&list)); free(file)) {
     rc = agrl_dataset_load(file, NULL, NULL, &held_out, err);
     if (rc) continue;
-    rc = agrl_dataset_disjoint(&train, c->data.train, &held_out, file, err);
+    rc = agrl_dataset_disjoint(&seen, seen_path, &held_out, file, err);
     agrl_dataset_release(&held_out);
   }
-  agrl_dataset_release(&train);
+  agrl_dataset_release(&seen);
+  return rc;
+}
+
+agrl_rc ctl_eval_disjoint(const agrl_config *c, agrl_error *err) {
+  char *files = ctl_eval_files(c);
+  agrl_rc rc = disjoint_from(c->data.train, files, err);
+  if (!rc && *c->data.dev) rc = disjoint_from(c->data.dev, c->data.eval, err);
   free(files);
   return rc;
 }

@@ -25,6 +25,9 @@ expect 78 "results of $work/data/eval.jsonl and $work/other/eval.jsonl would hav
 leak='2 of 9 rows have the query and the product of a row of the other file \(leak-000004 = train-000004, leak-000005 = train-000005\)'
 expect 78 "$leak; remove them from $work/leak.jsonl or from $work/data/train.jsonl" up --data "$work/data/train.jsonl" --eval "$work/leak.jsonl"
 expect 78 "$leak" up --data "$work/data/train.jsonl" --eval "$work/data/eval.jsonl" --set data.dev="$work/leak.jsonl"
+cp "$work/data/eval.jsonl" "$work/dev.jsonl"
+expect 78 "40 of 40 rows have .*; remove them from $work/data/eval.jsonl or from $work/dev.jsonl" \
+  up --data "$work/data/train.jsonl" --eval "$work/data/eval.jsonl" --set data.dev="$work/dev.jsonl"
 echo '{"id": "x", "query": "q"}' >"$work/none.jsonl"
 expect 65 'none.jsonl:1: .*expected' up --data "$work/none.jsonl" --eval "$work/data/eval.jsonl"
 expect 66 'absent.jsonl' up --data "$work/absent.jsonl" --eval "$work/data/eval.jsonl"
