@@ -201,14 +201,16 @@ void eval_items_json(const eval_item *items, size_t n, size_t samples, agrl_buf 
 // --- text ---
 
 static void row(agrl_buf *out, const char *name, const eval_interval *v) {
-  agrl_buf_addf(out, "  %-22s %.4f   [%.4f, %.4f]\n", name, v->value, v->low, v->high);
+  if (isnan(v->value)) agrl_buf_addf(out, "  %-22s -\n", name);
+  else agrl_buf_addf(out, "  %-22s %.4f   [%.4f, %.4f]\n", name, v->value, v->low, v->high);
 }
 
 static void confusion_text(const eval_measures *m, agrl_buf *out) {
   agrl_buf_addf(out, "  gold tier \\ stated %8s %8s %8s %8s %11s %8s\n", "4", "3", "2", "1", "unreadable", "recall");
   for (int g = EVAL_TIERS - 1; g >= 0; g--) {
     const size_t *c = m->confusion[g];
-    agrl_buf_addf(out, "  %-18d %8zu %8zu %8zu %8zu %11zu %8.3f\n", g + 1, c[3], c[2], c[1], c[0], c[EVAL_TIERS], m->recall[g]);
+    agrl_buf_addf(out, "  %-18d %8zu %8zu %8zu %8zu %11zu", g + 1, c[3], c[2], c[1], c[0], c[EVAL_TIERS]);
+    agrl_buf_addf(out, isnan(m->recall[g]) ? "        -\n" : " %8.3f\n", m->recall[g]);
   }
 }
 
@@ -236,7 +238,10 @@ static void probability_text(const eval_measures *m, const eval_head *h, agrl_bu
                 t->dev_n, h->dev ? "rows of " : "", h->dev ? h->dev : own_dev, t->dev_macro_f1, t->n);
   row(out, "macro F1", &t->macro_f1);
   row(out, "  of the traces' tiers", &t->trace_macro_f1);
-  agrl_buf_addf(out, "  %-22s Good: %.3f  Mid: %.3f  Bad: %.3f\n", "F1", t->f1[EVAL_GOOD], t->f1[EVAL_MID], t->f1[EVAL_BAD]);
+  agrl_buf_addf(out, "  %-22s", "F1");
+  for (int c = EVAL_GOOD; c >= EVAL_BAD; c--)
+    if (!isnan(t->f1[c])) agrl_buf_addf(out, " %s: %.3f ", class_names[c], t->f1[c]);
+  agrl_buf_addc(out, '\n');
 }
 
 void eval_text(const eval_measures *m, const eval_head *h, agrl_buf *out) {
@@ -250,7 +255,7 @@ void eval_text(const eval_measures *m, const eval_head *h, agrl_buf *out) {
   row(out, "Good F1 (4+3)", &m->good_f1);
   row(out, "rule adherence", &m->rule_adherence);
   for (int c = EVAL_TIERS - 1; c >= 0; c--) {
-    char name[16];
+    char name[32];
     snprintf(name, sizeof name, "F1 of tier %d", c + 1);
     row(out, name, &m->f1[c]);
   }
@@ -258,7 +263,7 @@ void eval_text(const eval_measures *m, const eval_head *h, agrl_buf *out) {
   agrl_buf_addf(out, "  %-22s %.4f\n", "label-chain conflicts", m->inconsistent_rate);
   if (!isnan(m->ndcg10)) agrl_buf_addf(out, "  %-22s %.4f\n", "NDCG@10", m->ndcg10);
   for (size_t k = 0; k < m->samples; k++) {
-    char name[16];
+    char name[32];
     snprintf(name, sizeof name, "pass@%zu", k + 1);
     row(out, name, &m->pass[k]);
   }
