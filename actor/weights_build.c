@@ -10,10 +10,12 @@
 
 enum { CHUNK_BYTES = 1 << 20 };
 
-void actor_weights_build_init(actor_weights_build *b, const agrl_layout *layout) {
+void actor_weights_build_init(actor_weights_build *b, const agrl_layout *model, const agrl_lora *lora) {
   memset(b, 0, sizeof *b);
-  b->layout = layout;
-  b->bytes = layout->n_elements * sizeof *b->scratch;
+  b->layout = lora ? lora->layout : model;
+  b->bytes = b->layout->n_elements * sizeof *b->scratch;
+  b->merges = lora != NULL;
+  if (lora) actor_weights_merge_init(&b->merge, lora);
 }
 
 void actor_weights_build_release(actor_weights_build *b) {
@@ -22,11 +24,13 @@ void actor_weights_build_release(actor_weights_build *b) {
   agrl_weights_unref(b->retired);
   agrl_weights_unref(b->verified);
   if (b->scratch) agrl_block_free(b->scratch, b->bytes);
+  actor_weights_merge_release(&b->merge);
   memset(b, 0, sizeof *b);
 }
 
 agrl_rc actor_weights_build_ready(actor_weights_build *b, agrl_error *err) {
-  if (b->scratch) return AGRL_OK;
+  agrl_rc rc = b->merges ? actor_weights_merge_ready(&b->merge, err) : AGRL_OK;
+  if (rc || b->scratch) return rc;
   if (b->retired) {
     b->scratch = agrl_weights_reclaim(b->retired);
     if (!b->scratch) return agrl_fail(err, AGRL_EAGAIN, "the engine still uses the weights before the live ones");
@@ -43,35 +47,53 @@ static uint64_t live_version(const actor_weights_build *b) { return b->live ? ag
 static bool connected(const agrl_link *links, size_t n, uint64_t from, uint64_t to) {
   for (size_t i = 0; i < n; i++) {
     bool delta = links[i].kind == AGRL_LINK_DELTA;
-    if (links[i].kind == AGRL_LINK_FULL && n > 1) return false;
+    if (links[i].kind == AGRL_LINK_BASE || (links[i].kind == AGRL_LINK_FULL && n > 1)) return false;
     if (!links[i].bytes || delta == (links[i].base == 0) || (delta ? links[i].base != from : i > 0)) return false;
     from = links[i].version;
   }
   return n && from == to;
 }
 
+static bool is_block(agrl_link_kind kind) { return kind == AGRL_LINK_FULL || kind == AGRL_LINK_BASE; }
+
 // The reader of the link at hand; the block itself needs none.
 static void open_link(actor_weights_build *b) {
   agrl_delta_reader_free(b->reader);
   b->reader = NULL;
   b->got = 0;
-  if (b->at == b->n_links || b->links[b->at].kind == AGRL_LINK_FULL) return;
+  if (b->at == b->n_links || is_block(b->links[b->at].kind)) return;
   const agrl_link *l = &b->links[b->at];
   agrl_delta_id expected = {.version = l->version, .base_version = l->base};
   if (l->base) expected.base_hash = b->reached_hash;
   b->reader = agrl_delta_reader_new(b->layout, b->scratch, &expected);
 }
 
+// Links that bring the base first, where that is needed and nowhere else. *first: of the other links.
+static agrl_rc check_base(const actor_weights_build *b, const agrl_msg_announce *a, size_t *first, agrl_error *err) {
+  const bool brought = a->n_links && a->links[0].kind == AGRL_LINK_BASE;
+  *first = brought;
+  if (brought && (!b->merges || a->links[0].version || a->links[0].bytes != b->merge.bytes))
+    return agrl_fail(err, AGRL_EVERSION, "a base of %" PRIu64 " bytes that does not belong to the model", a->links[0].bytes);
+  if (b->merges && !brought && !actor_weights_merge_has(&b->merge, &a->base_hash))
+    return agrl_fail(err, AGRL_EVERSION, "adapters of another base than the one that is here");
+  return AGRL_OK;
+}
+
 agrl_rc actor_weights_build_begin(actor_weights_build *b, const agrl_msg_announce *a, agrl_error *err) {
   AGRL_ASSERT(b->scratch);
-  if (a->n_links > AGRL_LIMIT_LINKS || !connected(a->links, a->n_links, live_version(b), a->version))
+  size_t first;
+  agrl_rc rc = check_base(b, a, &first, err);
+  if (rc) return rc;
+  if (a->n_links > AGRL_LIMIT_LINKS || !connected(a->links + first, a->n_links - first, live_version(b), a->version))
     return agrl_fail(err, AGRL_EVERSION, "%zu links do not lead from version %" PRIu64 " to %" PRIu64, a->n_links, live_version(b), a->version);
-  if (a->links[0].kind == AGRL_LINK_FULL && a->links[0].bytes != b->bytes)
-    return agrl_fail(err, AGRL_EVERSION, "a block of %" PRIu64 " bytes, expected %zu", a->links[0].bytes, b->bytes);
+  if (a->links[first].kind == AGRL_LINK_FULL && a->links[first].bytes != b->bytes)
+    return agrl_fail(err, AGRL_EVERSION, "a block of %" PRIu64 " bytes, expected %zu", a->links[first].bytes, b->bytes);
+  if (first) actor_weights_merge_begin(&b->merge);
   memcpy(b->links, a->links, a->n_links * sizeof *a->links);
   b->n_links = a->n_links;
   b->version = a->version;
   b->hash = a->hash;
+  b->base_hash = a->base_hash;
   b->at = 0;
   if (b->live) b->reached_hash = agrl_weights_hash(b->live);
   open_link(b);
@@ -79,8 +101,9 @@ agrl_rc actor_weights_build_begin(actor_weights_build *b, const agrl_msg_announc
 }
 
 void actor_weights_build_fill(actor_weights_build *b) {
-  if (b->links[0].kind == AGRL_LINK_DELTA) memcpy(b->scratch, agrl_weights_block(b->live), b->bytes);
-  else if (b->links[0].kind == AGRL_LINK_ANCHOR) memset(b->scratch, 0, b->bytes);
+  const agrl_link_kind kind = b->links[b->links[0].kind == AGRL_LINK_BASE].kind;
+  if (kind == AGRL_LINK_DELTA) memcpy(b->scratch, agrl_weights_block(b->live), b->bytes);
+  else if (kind == AGRL_LINK_ANCHOR) memset(b->scratch, 0, b->bytes);
 }
 
 bool actor_weights_build_next(actor_weights_build *b, agrl_msg_chunk_get *get) {
@@ -96,7 +119,7 @@ static agrl_rc end_link(actor_weights_build *b, agrl_error *err) {
   if (b->reader) {
     if (!agrl_delta_reader_done(b->reader)) return agrl_fail(err, AGRL_EPARSE, "the package ends early");
     b->reached_hash = agrl_delta_reader_id(b->reader)->hash;
-  } else {
+  } else if (b->links[b->at].kind == AGRL_LINK_FULL) {
     b->reached_hash = b->hash;
   }
   if (++b->at == b->n_links && memcmp(&b->reached_hash, &b->hash, sizeof b->hash) != 0)
@@ -114,6 +137,8 @@ agrl_rc actor_weights_build_take(actor_weights_build *b, const agrl_msg_chunk *k
   if (b->reader) {
     agrl_rc rc = agrl_delta_reader_feed(b->reader, k->data, k->len, err);
     if (rc) return rc;
+  } else if (l->kind == AGRL_LINK_BASE) {
+    actor_weights_merge_take(&b->merge, b->got, k->data, k->len);
   } else {
     memcpy((uint8_t *)b->scratch + b->got, k->data, k->len);
   }
@@ -121,13 +146,17 @@ agrl_rc actor_weights_build_take(actor_weights_build *b, const agrl_msg_chunk *k
   return b->got == l->bytes ? end_link(b, err) : AGRL_OK;
 }
 
+agrl_sha256 actor_weights_build_base(const actor_weights_build *b) { return b->merge.hash; }
+
 bool actor_weights_build_verify(actor_weights_build *b) {
   AGRL_ASSERT(b->at == b->n_links && !b->verified);
+  if (b->merges && !actor_weights_merge_verify(&b->merge, &b->base_hash)) return false;
   agrl_sha256 got = agrl_sha256_of(b->scratch, b->bytes);
   if (memcmp(&got, &b->hash, sizeof got) != 0) return false;
   b->verified = agrl_weights_adopt(b->layout, b->scratch, b->version, &b->hash);
   b->scratch = NULL;
-  agrl_weights_pack(b->verified, NULL);
+  if (b->merges) actor_weights_merge_apply(&b->merge, agrl_weights_block(b->verified), b->version);
+  else agrl_weights_pack(b->verified, NULL);
   return true;
 }
 
@@ -136,5 +165,5 @@ agrl_weights *actor_weights_build_commit(actor_weights_build *b) {
   b->retired = b->live;
   b->live = b->verified;
   b->verified = NULL;
-  return agrl_weights_ref(b->live);
+  return b->merges ? actor_weights_merge_commit(&b->merge) : agrl_weights_ref(b->live);
 }

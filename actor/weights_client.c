@@ -12,6 +12,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/ckpt/adapter.h"
 #include "common/ckpt/hf.h"
 
 enum { CHUNK_TIMEOUT_MS = 5000, CHUNK_TRIES = 3, POLL_MS = 1000, SWAP_WAIT_MS = 20 };
@@ -28,7 +29,8 @@ struct actor_weights_client {
   char *name;
   uint64_t run;
   actor_weights_hooks hooks;
-  agrl_layout *layout;
+  agrl_layout *layout;  // of the model
+  agrl_lora *lora;      // of what travels, where adapters are trained
   actor_weights_build build;
   actor_weights_stats stats;
   fetch_state state;
@@ -58,6 +60,7 @@ static void verify(uv_work_t *w) {
 
 static void free_client(actor_weights_client *c) {
   actor_weights_build_release(&c->build);
+  agrl_lora_free(c->lora);
   agrl_layout_free(c->layout);
   free(c->name);
   free(c);
@@ -142,8 +145,10 @@ static agrl_rc learn_model(actor_weights_client *c, const agrl_msg_announce *a, 
   agrl_spec spec;
   agrl_rc rc = agrl_ckpt_parse_config(a->config_json, strlen(a->config_json), "announced config.json", &spec, err);
   if (!rc) rc = agrl_layout_new(&spec, &c->layout, err);
+  if (!rc && *a->adapter_json)
+    rc = agrl_adapter_parse_config(a->adapter_json, strlen(a->adapter_json), "announced adapters", c->layout, &c->lora, err);
   if (rc) return rc;
-  actor_weights_build_init(&c->build, c->layout);
+  actor_weights_build_init(&c->build, c->layout, c->lora);
   return c->hooks.model(c->hooks.user, c->layout, a->tokenizer_path, err);
 }
 
@@ -197,7 +202,7 @@ static void on_plan(void *user, agrl_rc rc, const agrl_msg *m) {
 }
 
 static void ask(actor_weights_client *c) {
-  agrl_msg m = {.kind = AGRL_MSG_WEIGHTS_GET, .weights_get = {.actor = c->name, .have = c->stats.version, .full = c->want_full}};
+  agrl_msg m = {.kind = AGRL_MSG_WEIGHTS_GET, .weights_get = {.actor = c->name, .have = c->stats.version, .base_hash = actor_weights_build_base(&c->build), .full = c->want_full}};
   c->state = ASKING;
   agrl_rpc_call(c->rpc, &m, POLL_MS, on_plan, c);
 }

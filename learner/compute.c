@@ -15,6 +15,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/ckpt/adapter.h"
 #include "common/ckpt/hf.h"
 #include "common/tensor/tensor.h"
 #include "learner/publish.h"
@@ -99,7 +100,7 @@ static agrl_rc sft_save(void *user, agrl_error *err) {
 static agrl_rc settle_sft(learner_compute *c, agrl_error *err) {
   learner_core *core = &c->core;
   char *dir = agrl_path_join(c->checkpoints, "sft"), *progress = agrl_path_join(c->checkpoints, "sft-progress");
-  size_t bytes = core->layout->n_elements * sizeof(float);
+  size_t bytes = core->optim.trained->n_elements * sizeof(float);
   memset(core->optim.m, 0, bytes);
   memset(core->optim.v, 0, bytes);
   core->optim.updates = 0;
@@ -131,13 +132,27 @@ static agrl_rc warm_start(learner_compute *c, agrl_error *err) {
 
 // ---- publishing
 
+// What actors need of adapters: their description, and the base that they are merged with. NULL without.
+static char *adapters(const learner_compute *c) {
+  agrl_buf text = {0};
+  if (c->core.lora == NULL) return NULL;
+  agrl_adapter_write_config(c->core.lora, "", &text);
+  return agrl_buf_take(&text);
+}
+
+static agrl_weights *base(const learner_compute *c) {
+  if (c->core.lora == NULL) return NULL;
+  agrl_weights_hash(c->core.optim.base);  // computed here, not by the loop thread
+  return agrl_weights_ref(c->core.optim.base);
+}
+
 static agrl_rc hand_over_model(learner_compute *c, agrl_error *err) {
   char *config_path = agrl_path_join(c->checkpoints, "sft/config.json"), *tokenizer = agrl_path_join(c->checkpoints, "tokenizer.json");
   agrl_buf text = {0};
   agrl_rc rc = agrl_file_read(config_path, 1 << 20, &text, err);
   char *absolute = realpath(tokenizer, NULL);  // actors may have another working directory
   if (rc == AGRL_OK && absolute == NULL) rc = agrl_fail(err, AGRL_ENOENT, "%s: not found", tokenizer);
-  if (rc == AGRL_OK) learner_link_model(c->link, agrl_buf_take(&text), absolute);
+  if (rc == AGRL_OK) learner_link_model(c->link, (learner_model){agrl_buf_take(&text), absolute, adapters(c), base(c)});
   else free(absolute);
   agrl_buf_release(&text);
   free(config_path);
@@ -150,7 +165,7 @@ static void add_packages(learner_compute *c, learner_release *r) {
   if (c->published != NULL) {
     size_t changed;
     r->delta = learner_package_new(c->published, r->weights, c->core.pool, &changed);
-    agrl_metric_set(c->metrics.changed, 0, (double)changed / (double)c->core.layout->n_elements);
+    agrl_metric_set(c->metrics.changed, 0, (double)changed / (double)c->core.optim.trained->n_elements);
   }
   if (c->until_anchor-- == 0) {
     r->anchor = learner_package_new(NULL, r->weights, c->core.pool, NULL);
@@ -160,8 +175,9 @@ static void add_packages(learner_compute *c, learner_release *r) {
   c->published = agrl_weights_ref(r->weights);
 }
 
+// What travels: the weights, or the adapters that actors merge with their base.
 static agrl_weights *snapshot(learner_compute *c) {
-  return agrl_weights_new(c->core.layout, c->core.optim.bf16, c->core.version);
+  return agrl_weights_new(c->core.optim.trained, c->core.optim.rounded, c->core.version);
 }
 
 static void publish(learner_compute *c, agrl_weights *w, const char *phase, uint64_t t0) {

@@ -6,6 +6,7 @@
 #include "common/base/file.h"
 #include "common/base/mem.h"
 #include "common/ckpt/hf.h"
+#include "common/conf/targets.h"
 #include "learner/learner.h"
 
 // Tokens of one forward/backward pass: what sft.batch_tokens says, but never less than the longest sequence, or pair of them.
@@ -23,7 +24,14 @@ agrl_rc learner_core_adopt(learner_core *c, agrl_layout *layout, const float *bl
   c->end_id = layout->spec.end_id;
   learner_pack_init(&c->pack, pass_tokens(c));
   agrl_rc rc = agrl_trainer_new(layout, c->pool, pass_tokens(c), (agrl_recompute)c->config->learner.recompute, &c->trainer, err);
-  return rc != AGRL_OK ? rc : learner_optim_init(&c->optim, layout, c->pool, block, err);
+  if (rc != AGRL_OK) return rc;
+  if (c->config->lora.rank == 0) return learner_optim_init(&c->optim, layout, c->pool, block, err);
+  unsigned targets;
+  rc = agrl_targets_parse(c->config->lora.targets, &targets, err);
+  if (rc == AGRL_OK) rc = agrl_lora_new(layout, (size_t)c->config->lora.rank, c->config->lora.alpha, targets, &c->lora, err);
+  if (rc == AGRL_OK) rc = agrl_trainer_adapt(c->trainer, c->lora, err);
+  if (rc == AGRL_OK) rc = learner_optim_init_lora(&c->optim, c->lora, c->pool, block, (uint64_t)c->config->run.seed, err);
+  return rc;
 }
 
 void learner_core_release(learner_core *c) {
@@ -35,6 +43,8 @@ void learner_core_release(learner_core *c) {
   learner_optim_release(&c->optim);
   learner_pack_release(&c->pack);
   if (c->trainer != NULL) agrl_trainer_free(c->trainer);
+  agrl_lora_free(c->lora);
+  free(c->base_dir);
   if (c->layout != NULL) agrl_layout_free(c->layout);
   if (c->bpe != NULL) agrl_bpe_free(c->bpe);
   agrl_buf_release(&c->tokenizer_json);

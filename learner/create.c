@@ -89,13 +89,14 @@ agrl_rc learner_core_create(learner_core *c, const char *checkpoints, agrl_error
   agrl_rc rc = init ? from_directory(c, checkpoints, err) : fresh(c, path, err);
   free(path);
   if (rc == AGRL_OK) rc = learner_core_tokenizer(c, checkpoints, err);
+  if (rc == AGRL_OK && c->lora != NULL) rc = learner_base_save(c, err);
   if (rc != AGRL_OK) return rc;
   if (c->end_id < 0)
     return agrl_fail(err, AGRL_ECONFIG, "model.init %s names no end token (eos_token_id): completions could not end", c->config->model.init);
   if (agrl_bpe_vocab(c->bpe) > (size_t)c->layout->spec.vocab)
     return agrl_fail(err, AGRL_ECONFIG, "model.init %s: the tokenizer has %zu ids, the model %d", c->config->model.init,
                      agrl_bpe_vocab(c->bpe), c->layout->spec.vocab);
-  agrl_logi("model created params=%zu vocab=%d context=%d init=%s", agrl_layout_params(c->layout), c->layout->spec.vocab,
-            c->layout->spec.context, init ? c->config->model.init : "random");
+  agrl_logi("model created params=%zu trained=%zu vocab=%d context=%d init=%s", agrl_layout_params(c->layout),
+            agrl_layout_params(c->optim.trained), c->layout->spec.vocab, c->layout->spec.context, init ? c->config->model.init : "random");
   return AGRL_OK;
 }

@@ -6,39 +6,14 @@
 #define AGRL_LEARNER_LEARNER_H
 
 #include "common/base/buf.h"
-#include "common/base/hash.h"
 #include "common/base/pool.h"
 #include "common/conf/config.h"
 #include "common/model/train.h"
-#include "common/model/weights.h"
 #include "common/task/task.h"
 #include "common/text/bpe.h"
 #include "common/wire/msg.h"
+#include "learner/optim.h"
 #include "learner/stats.h"
-
-// ---- optim.c: 22 bytes a parameter: f32 master weight, two moments and gradient, and what is served in bf16: the block
-// in the layout (hash, checkpoint, wire, embedding rows) and the matrices packed for forward and backward.
-typedef struct learner_optim {
-  const agrl_layout *layout;
-  float *master, *m, *v, *grads;  // n_elements each
-  uint16_t *bf16;                 // master rounded, always
-  agrl_packed *fwd, *bwd;
-  agrl_params served;             // of bf16, fwd and bwd, for the trainer
-  uint64_t updates;  // AdamW steps applied (a skipped step does not count)
-} learner_optim;
-
-typedef struct learner_hyper {
-  double lr, weight_decay, beta1, beta2, eps, grad_clip;
-} learner_hyper;
-
-// Zero moments. AGRL_ENOMEM.
-agrl_rc learner_optim_init(learner_optim *o, const agrl_layout *l, agrl_pool *pool, const float *block, agrl_error *err);
-void learner_optim_release(learner_optim *o);
-void learner_optim_zero_grads(learner_optim *o);
-// Clips by global norm and updates. False, and nothing changed, when the norm is not finite. *grad_norm: before clipping.
-bool learner_optim_step(learner_optim *o, agrl_pool *pool, const learner_hyper *h, double *grad_norm, bool *clipped);
-void learner_optim_reserve(learner_optim *o, agrl_pool *pool);  // what is served, again from master
-agrl_sha256 learner_optim_hash(const learner_optim *o);
 
 // ---- lr.c: linear warm-up, then cosine to lr * min_ratio at the last step. step is 0-based.
 double learner_lr(double lr, double min_ratio, int64_t warmup, int64_t total, int64_t step);
@@ -97,6 +72,8 @@ typedef struct learner_core {
   const agrl_config *config;
   agrl_pool *pool;
   agrl_layout *layout;
+  agrl_lora *lora;        // NULL when lora.rank is 0
+  char *base_dir;         // checkpoint of the adapters' base; NULL without
   agrl_trainer *trainer;
   agrl_bpe *bpe;
   agrl_buf tokenizer_json, tokenizer_config, chat_template;  // files of model.init, written into every checkpoint; empty: none
@@ -112,7 +89,7 @@ typedef struct learner_core {
 
 typedef enum { LEARNER_STAGE_SFT, LEARNER_STAGE_RL } learner_stage;
 
-// core.c: takes layout and copies block; makes trainer, optimiser and pack. Tests enter here.
+// core.c: takes layout and copies block (with adapters: the base); makes trainer, optimiser and pack. Tests enter here.
 agrl_rc learner_core_adopt(learner_core *c, agrl_layout *layout, const float *block, agrl_error *err);
 void learner_core_release(learner_core *c);
 // create.c: a new run's weights and tokenizer (model.init, or trained and initialised from the data).
@@ -120,12 +97,14 @@ agrl_rc learner_core_create(learner_core *c, const char *checkpoints, agrl_error
 agrl_rc learner_core_tokenizer(learner_core *c, const char *checkpoints, agrl_error *err);  // loads tokenizer.json of the run
 agrl_rc learner_core_need_sft(learner_core *c, agrl_error *err);                           // opens c->sft
 
-// ---- checkpoint.c: a Hugging Face directory of the served weights plus master weights, moments and trainer state.
+// ---- checkpoint.c: a Hugging Face directory of the served weights plus master weights, moments and trainer state. With adapters
+// the master weights are theirs, in PEFT's files, and loading needs the base in c->base_dir.
 agrl_rc learner_checkpoint_save(const learner_core *c, const char *dir, agrl_error *err);
 agrl_rc learner_checkpoint_load(learner_core *c, const char *dir, agrl_error *err);
 agrl_rc learner_reference_load(learner_core *c, const char *dir, agrl_error *err);
 // The reference as it was at the checkpoint in dir: what is kept there when grpo.reference_every refreshes it, else sft_dir's.
 agrl_rc learner_reference_resume(learner_core *c, const char *dir, const char *sft_dir, agrl_error *err);
+agrl_rc learner_base_save(const learner_core *c, agrl_error *err);  // to c->base_dir, once a run
 
 // ---- sft.c
 typedef struct learner_sft_hooks {

@@ -24,8 +24,9 @@ typedef struct order {
   uint64_t serial;  // CALL
   uint64_t ms;    // CALL: time-out; FINISH: delay
   learner_release release;
+  learner_model model;
   const char *name;    // EVENT: event
-  char *text, *text2;  // owned
+  char *text;          // owned
   int exit_code;
 } order;
 
@@ -53,8 +54,8 @@ struct learner_link {
 
 static void order_free(order *o) {
   learner_release_free(&o->release);
+  learner_model_free(&o->model);
   free(o->text);
-  free(o->text2);
   free(o);
 }
 
@@ -136,8 +137,8 @@ void learner_link_publish(learner_link *l, learner_release r) {
   give_order(l, (order){.kind = ORDER_PUBLISH, .release = r});
 }
 
-void learner_link_model(learner_link *l, char *config_json, char *tokenizer_path) {
-  give_order(l, (order){.kind = ORDER_MODEL, .text = config_json, .text2 = tokenizer_path});
+void learner_link_model(learner_link *l, learner_model m) {
+  give_order(l, (order){.kind = ORDER_MODEL, .model = m});
 }
 
 void learner_link_event(learner_link *l, const char *event, char *members) {
@@ -193,8 +194,8 @@ static void execute(learner_link *l, order *o) {
       o->release = (learner_release){0};
       break;
     case ORDER_MODEL:
-      learner_publisher_model(l->publisher, o->text, o->text2);
-      o->text = o->text2 = NULL;
+      learner_publisher_model(l->publisher, o->model);
+      o->model = (learner_model){0};
       break;
     case ORDER_EVENT: agrl_svc_event(l->svc, o->name, "%s", o->text); break;
     case ORDER_FINISH:

@@ -17,7 +17,7 @@ agrl_rc learner_link_call(learner_link *l, agrl_msg *m, uint64_t timeout_ms, agr
 bool learner_link_stopping(learner_link *l);                // SIGTERM came: finish what is under way
 bool learner_link_sleep(learner_link *l, uint64_t ms);      // false, at once, when stopping
 void learner_link_publish(learner_link *l, learner_release r);  // what is served from now on; takes what r holds
-void learner_link_model(learner_link *l, char *config_json, char *tokenizer_path);  // before the first publish; takes both
+void learner_link_model(learner_link *l, learner_model m);  // before the first publish; takes what m holds
 void learner_link_event(learner_link *l, const char *event, char *members);         // event: a literal; takes members (JSON members)
 void learner_link_finish(learner_link *l, int exit_code, uint64_t delay_ms);        // the last order
 

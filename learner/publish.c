@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// See publish.h. A chunk is a slice of a link's bytes: the bf16 block, an anchor or a delta. It goes out with the version it
+// See publish.h. A chunk is a slice of a link's bytes: the bf16 block, an anchor, a delta, or the base of adapters. It goes out with the version it
 // belongs to, so that an actor that asks for what is no longer kept learns the newest version and starts over.
 #include "learner/publish.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/bug.h"
 #include "common/base/log.h"
@@ -18,9 +19,16 @@ struct learner_publisher {
   uv_timer_t heartbeat;
   learner_shelf shelf;
   const char *phase;
-  char *config_json, *tokenizer_path;
+  learner_model model;
   agrl_metric *bytes;
 };
+
+// Zeros: no adapters.
+static agrl_sha256 base_hash(const learner_publisher *p) {
+  return p->model.base != NULL ? agrl_weights_hash(p->model.base) : (agrl_sha256){0};
+}
+
+static size_t base_bytes(const learner_publisher *p) { return agrl_weights_layout(p->model.base)->n_elements * sizeof(uint16_t); }
 
 static agrl_msg announcement(const learner_publisher *p) {
   agrl_weights *w = p->shelf.newest;
@@ -30,8 +38,10 @@ static agrl_msg announcement(const learner_publisher *p) {
                                  .bytes = agrl_weights_layout(w)->n_elements * sizeof(uint16_t),
                                  .phase = p->phase,
                                  .hash = agrl_weights_hash(w),
-                                 .config_json = p->config_json,
-                                 .tokenizer_path = p->tokenizer_path}};
+                                 .config_json = p->model.config_json,
+                                 .tokenizer_path = p->model.tokenizer_path,
+                                 .adapter_json = p->model.adapter_json != NULL ? p->model.adapter_json : "",
+                                 .base_hash = base_hash(p)}};
 }
 
 static void announce(learner_publisher *p) {
@@ -45,15 +55,25 @@ static void on_heartbeat(uv_timer_t *t) { announce(t->data); }
 static void answer_plan(learner_publisher *p, const agrl_peer *peer, const agrl_msg *m) {
   agrl_link links[AGRL_LIMIT_LINKS];
   agrl_msg a = announcement(p);
-  a.announce.n_links = learner_shelf_plan(&p->shelf, m->weights_get.have, m->weights_get.full, links);
+  const agrl_sha256 base = base_hash(p);
+  const bool needs_base = p->model.base != NULL && memcmp(&base, &m->weights_get.base_hash, sizeof base) != 0;
+  if (needs_base) links[a.announce.n_links++] = (agrl_link){.kind = AGRL_LINK_BASE, .bytes = base_bytes(p)};
+  a.announce.n_links += learner_shelf_plan(&p->shelf, m->weights_get.have, m->weights_get.full, links + a.announce.n_links);
   a.announce.links = links;
   agrl_reply(p->router, peer, m, &a);
+}
+
+static const uint8_t *find(learner_publisher *p, agrl_link_kind kind, uint64_t version, size_t *len) {
+  if (kind != AGRL_LINK_BASE) return learner_shelf_find(&p->shelf, kind, version, len);
+  if (p->model.base == NULL || version != 0) return NULL;
+  *len = base_bytes(p);
+  return (const uint8_t *)agrl_weights_block(p->model.base);
 }
 
 static void answer_chunk(learner_publisher *p, const agrl_peer *peer, const agrl_msg *m) {
   const agrl_msg_chunk_get *get = &m->chunk_get;
   size_t total, len = get->len < CHUNK_BYTES_MAX ? get->len : CHUNK_BYTES_MAX;
-  const uint8_t *data = learner_shelf_find(&p->shelf, get->kind, get->version, &total);
+  const uint8_t *data = find(p, get->kind, get->version, &total);
   agrl_msg a = {.kind = AGRL_MSG_CHUNK, .chunk = {.version = agrl_weights_version(p->shelf.newest), .offset = get->offset}};
   if (data == NULL && get->version == a.chunk.version) {  // the newest, but never in this form
     agrl_reply_error(p->router, peer, m, AGRL_ENOENT, "no such package of the newest weights");
@@ -119,20 +139,25 @@ void learner_publisher_close(learner_publisher *p) {
   agrl_sock_close(p->router);
   agrl_sock_close(p->pub);
   learner_shelf_release(&p->shelf);
-  free(p->config_json);
-  free(p->tokenizer_path);
+  learner_model_free(&p->model);
   uv_close((uv_handle_t *)&p->heartbeat, on_closed);
 }
 
-void learner_publisher_model(learner_publisher *p, char *config_json, char *tokenizer_path) {
-  free(p->config_json);
-  free(p->tokenizer_path);
-  p->config_json = config_json;
-  p->tokenizer_path = tokenizer_path;
+void learner_model_free(learner_model *m) {
+  free(m->config_json);
+  free(m->tokenizer_path);
+  free(m->adapter_json);
+  agrl_weights_unref(m->base);
+  *m = (learner_model){0};
+}
+
+void learner_publisher_model(learner_publisher *p, learner_model m) {
+  learner_model_free(&p->model);
+  p->model = m;
 }
 
 void learner_publisher_set(learner_publisher *p, learner_release r) {
-  AGRL_ASSERT(p->config_json != NULL);
+  AGRL_ASSERT(p->model.config_json != NULL);
   p->phase = r.phase;
   if (p->shelf.newest != NULL && agrl_weights_version(p->shelf.newest) == agrl_weights_version(r.weights))
     learner_release_free(&r);  // the same weights in a new phase

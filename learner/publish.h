@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Serving weights: ROUTER "weights" (WEIGHTS_GET, CHUNK_GET, STATUS_REQUEST) and PUB "announce" (on each version, and every
 // second for those who missed it). WEIGHTS_GET says what an actor has and is answered with the links it should fetch (shelf.h);
-// CHUNK_GET brings slices of them. Loop thread only, and it never works on weights there: packages come ready made.
+// CHUNK_GET brings slices of them, and of the base of adapters. Loop thread only, and it never works on weights there: packages come ready made.
 #ifndef AGRL_LEARNER_PUBLISH_H
 #define AGRL_LEARNER_PUBLISH_H
 
@@ -14,7 +14,13 @@ typedef struct learner_publisher learner_publisher;
 
 agrl_rc learner_publisher_open(learner_publisher **out, agrl_svc *s, agrl_metric *bytes, agrl_error *err);
 void learner_publisher_close(learner_publisher *p);
-void learner_publisher_model(learner_publisher *p, char *config_json, char *tokenizer_path);  // takes both
+typedef struct learner_model {    // what versions are versions of
+  char *config_json, *tokenizer_path;
+  char *adapter_json;             // NULL: every parameter is trained; else what is published are adapters of this description,
+  agrl_weights *base;             // on this base, hash computed
+} learner_model;
+void learner_model_free(learner_model *m);
+void learner_publisher_model(learner_publisher *p, learner_model m);  // takes what m holds
 
 typedef struct learner_release {  // a version to be served
   agrl_weights *weights;          // hash computed

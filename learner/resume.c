@@ -49,6 +49,7 @@ agrl_rc learner_resume_open(learner_core *c, const char *checkpoints, learner_or
   *out = (learner_origin){.stage = LEARNER_STAGE_SFT};
   agrl_rc rc = agrl_file_mkdirs(checkpoints, err);
   if (rc != AGRL_OK) return rc;
+  if (c->config->lora.rank > 0) c->base_dir = agrl_path_join(checkpoints, "base");
   char *sft_dir = agrl_path_join(checkpoints, "sft"), *progress = agrl_path_join(checkpoints, "sft-progress");
   rc = open_stage(c, checkpoints, sft_dir, progress, out, err);
   free(sft_dir);

@@ -36,6 +36,19 @@ static void links_get(wire *w, const Agrl__V1__Announce *pb, agrl_msg_announce *
   out->links = links;
 }
 
+// Zeros travel as nothing.
+static void hash_put(const agrl_sha256 *in, ProtobufCBinaryData *out) {
+  static const agrl_sha256 none;
+  out->len = memcmp(in, &none, sizeof none) != 0 ? sizeof in->b : 0;
+  out->data = (uint8_t *)in->b;
+}
+
+static void hash_get(wire *w, const ProtobufCBinaryData *in, agrl_sha256 *out, const char *what) {
+  memset(out, 0, sizeof *out);
+  if (in->len == sizeof out->b) memcpy(out->b, in->data, sizeof out->b);
+  else if (in->len != 0) wire_fail(w, AGRL_EPARSE, "%s of %zu bytes", what, in->len);
+}
+
 static void announce_put(wire *w, const agrl_msg_announce *in, Agrl__V1__Announce *pb) {
   pb->run = in->run;
   pb->version = in->version;
@@ -45,6 +58,8 @@ static void announce_put(wire *w, const agrl_msg_announce *in, Agrl__V1__Announc
   pb->hash.data = (uint8_t *)in->hash.b;
   pb->config_json = wire_put_name(w, in->config_json, AGRL_LIMIT_TEXT, "model configuration");
   pb->tokenizer_path = wire_put_name(w, in->tokenizer_path, AGRL_LIMIT_VALUE, "tokenizer path");
+  pb->adapter_json = wire_put_name(w, in->adapter_json, AGRL_LIMIT_TEXT, "adapter description");
+  hash_put(&in->base_hash, &pb->base_hash);
   links_put(w, in, pb);
 }
 
@@ -59,6 +74,8 @@ static void announce_get(wire *w, const Agrl__V1__Announce *pb, agrl_msg_announc
     wire_fail(w, AGRL_EPARSE, "weights hash of %zu bytes", pb->hash.len);
   out->config_json = wire_get_str(w, pb->config_json, AGRL_LIMIT_TEXT, "model configuration");
   out->tokenizer_path = wire_get_str(w, pb->tokenizer_path, AGRL_LIMIT_VALUE, "tokenizer path");
+  out->adapter_json = wire_get_str(w, pb->adapter_json, AGRL_LIMIT_TEXT, "adapter description");
+  hash_get(w, &pb->base_hash, &out->base_hash, "base hash");
   links_get(w, pb, out);
 }
 
@@ -66,12 +83,14 @@ static void weights_get_put(wire *w, const agrl_msg_weights_get *in, Agrl__V1__W
   pb->actor = wire_put_name(w, in->actor, AGRL_LIMIT_NAME, "actor");
   pb->have = in->have;
   pb->full = in->full;
+  hash_put(&in->base_hash, &pb->base_hash);
 }
 
 static void weights_get_get(wire *w, const Agrl__V1__WeightsGet *pb, agrl_msg_weights_get *out) {
   out->actor = wire_get_str(w, pb->actor, AGRL_LIMIT_NAME, "actor");
   out->have = pb->have;
   out->full = pb->full;
+  hash_get(w, &pb->base_hash, &out->base_hash, "base hash");
 }
 
 static void chunk_get_put(wire *w, const agrl_msg_chunk_get *in, Agrl__V1__ChunkGet *pb) {

@@ -65,7 +65,8 @@ typedef struct agrl_msg_checkpointed {
   uint64_t version;
 } agrl_msg_checkpointed;
 
-typedef enum agrl_link_kind { AGRL_LINK_FULL, AGRL_LINK_ANCHOR, AGRL_LINK_DELTA, AGRL_LINK_N } agrl_link_kind;
+// With adapters, FULL, ANCHOR and DELTA bring the adapters' block, and BASE (version 0, first) the bf16 block they are merged with.
+typedef enum agrl_link_kind { AGRL_LINK_FULL, AGRL_LINK_ANCHOR, AGRL_LINK_DELTA, AGRL_LINK_BASE, AGRL_LINK_N } agrl_link_kind;
 
 typedef struct agrl_link {   // what one fetch brings (common/ckpt/delta.h); kind and version name its bytes
   agrl_link_kind kind;
@@ -76,9 +77,11 @@ typedef struct agrl_link {   // what one fetch brings (common/ckpt/delta.h); kin
 typedef struct agrl_msg_announce {
   uint64_t run, version, bytes;
   const char *phase;         // "sft", "rl", "done"
-  agrl_sha256 hash;          // of the bf16 block
+  agrl_sha256 hash;          // of the bf16 block, of the model or of its adapters
   const char *config_json;   // config.json text of the model
   const char *tokenizer_path;  // tokenizer.json on this host or a shared file system
+  const char *adapter_json;  // description of the adapters that travel (common/ckpt/adapter.h); "": none, the model does
+  agrl_sha256 base_hash;     // of their base; zeros: none
   size_t n_links;            // answers to WEIGHTS_GET: what to fetch and apply, in order; 0 in what PUB sends
   const agrl_link *links;
 } agrl_msg_announce;
@@ -86,6 +89,7 @@ typedef struct agrl_msg_announce {
 typedef struct agrl_msg_weights_get {
   const char *actor;
   uint64_t have;             // verified version the actor has; 0: none
+  agrl_sha256 base_hash;     // of the base of adapters it has; zeros: none
   bool full;                 // a package could not be used: the block itself is wanted
 } agrl_msg_weights_get;
 

@@ -23,7 +23,7 @@ _agrlctl_options() {
     traces) echo "$_agrlctl_job -o --limit" ;;
     data) echo '--out --seed --train --eval --natural --reference --departments --leaves --synonyms --help' ;;
     experiment) echo '--out --table -o --help' ;;
-    model) echo '--dtype --system --max-new --threads -o --help' ;;
+    model) echo '--dtype --adapter --system --max-new --threads -o --help' ;;
   esac
 }
 

@@ -2,29 +2,32 @@
 // agrlctl model import|export|inspect|chat: models from elsewhere, and checkpoints for elsewhere.
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/num.h"
+#include "common/ckpt/adapter.h"
 #include "common/tensor/tensor.h"
 #include "deploy/ctl/ctl.h"
 #include "deploy/ctl/model.h"
 
 static const char usage[] =
     "usage: agrlctl model import SRC OUT [--dtype bf16|f32]\n"
-    "       agrlctl model export CHECKPOINT OUT [--dtype bf16|f32]\n"
+    "       agrlctl model export CHECKPOINT OUT [--dtype bf16|f32] [--adapter]\n"
     "       agrlctl model inspect PATH [-o json]\n"
     "       agrlctl model chat PATH PROMPT [--system TEXT] [--max-new N] [--threads N]\n"
     "import: makes a directory that model.init takes out of SRC, a .gguf file or a Hugging Face directory (llama, qwen2, qwen3).\n"
-    "export: writes a checkpoint as a plain Hugging Face directory, without what training keeps beside the weights.\n"
+    "export: writes a checkpoint as a plain Hugging Face directory, without what training keeps beside the weights. Adapters are\n"
+    "merged in it; --adapter writes them alone instead, as PEFT reads them.\n"
     "inspect: architecture, shape, parameters, tensors, tokenizer, end tokens, size, and whether the manifest's hashes hold.\n"
     "chat: one greedy answer to PROMPT by the model's chat template; --system takes the place of the template's own words.\n"
     "--dtype: of the weights written (default bf16, what actors serve).\n";
 
 typedef struct options {
   agrl_dtype dtype;
-  bool json;
+  bool json, adapter;
   ctl_chat_options chat;
 } options;
 
@@ -57,9 +60,35 @@ static int convert(const char *from, const char *out, const options *o, bool kee
   return rc ? ctl_fail(&err) : 0;
 }
 
+static agrl_rc copy_extra(const char *from, const char *name, const char *out, const char *as, agrl_error *err) {
+  agrl_buf b = {0};
+  char *path = agrl_path_join(out, as);
+  agrl_rc rc = agrl_ckpt_read_extra(from, name, &b, err);
+  if (!rc) rc = agrl_file_write_atomic(path, b.data, b.len, err);
+  free(path);
+  agrl_buf_release(&b);
+  return rc;
+}
+
+// The description under the name that PEFT looks for: beside whole weights it has another.
+static int export_adapter(const char *from, const char *out) {
+  agrl_error err = {0};
+  agrl_rc rc = AGRL_OK;
+  char *description = agrl_path_join(from, AGRL_CKPT_ADAPTER_CONFIG);
+  if (agrl_file_exists(out)) rc = agrl_fail(&err, AGRL_EEXIST, "%s: exists already; remove it or choose another place", out);
+  else if (!agrl_file_exists(description))
+    rc = agrl_fail(&err, AGRL_ENOENT, "%s: has no adapters; it was trained with lora.rank 0", from);
+  if (!rc) rc = agrl_file_mkdirs(out, &err);
+  if (!rc) rc = copy_extra(from, AGRL_CKPT_ADAPTER_MODEL, out, AGRL_CKPT_ADAPTER_MODEL, &err);
+  if (!rc) rc = copy_extra(from, AGRL_CKPT_ADAPTER_CONFIG, out, AGRL_PEFT_ADAPTER_CONFIG, &err);
+  if (!rc) printf("agrlctl: %s: adapters for the model that its %s names\n", out, AGRL_PEFT_ADAPTER_CONFIG);
+  free(description);
+  return rc ? ctl_fail(&err) : 0;
+}
+
 static int run(int argc, char **argv) {
   static const struct option longs[] = {{"dtype", 1, 0, 'd'},   {"system", 1, 0, 's'}, {"max-new", 1, 0, 'm'},
-                                        {"threads", 1, 0, 't'}, {"help", 0, 0, 'h'},   {0, 0, 0, 0}};
+                                        {"threads", 1, 0, 't'}, {"adapter", 0, 0, 'a'}, {"help", 0, 0, 'h'},   {0, 0, 0, 0}};
   options o = {.dtype = AGRL_DTYPE_BF16, .chat = {.max_new = 256, .threads = 2}};
   for (int k; (k = getopt_long(argc, argv, "o:h", longs, NULL)) != -1;) {
     uint64_t n = 0;
@@ -73,6 +102,7 @@ static int run(int argc, char **argv) {
         if (strcmp(optarg, "json") && strcmp(optarg, "text")) return ctl_usage(&ctl_cmd_model, "-o %s: expected json or text", optarg);
         o.json = !strcmp(optarg, "json");
         break;
+      case 'a': o.adapter = true; break;
       case 's': o.chat.system = optarg; break;
       case 'm':
         if (!agrl_parse_u64(optarg, &n) || !n || n > 65536) return ctl_usage(&ctl_cmd_model, "--max-new: '%s' is not 1 to 65536", optarg);
@@ -91,6 +121,7 @@ static int run(int argc, char **argv) {
   agrl_error err = {0};
   if (agrl_tensor_init(&err)) return ctl_fail(&err);
   if (!strcmp(verb, "import") && words == 3) return convert(word[1], word[2], &o, false);
+  if (!strcmp(verb, "export") && words == 3 && o.adapter) return export_adapter(word[1], word[2]);
   if (!strcmp(verb, "export") && words == 3) return convert(word[1], word[2], &o, true);
   if (!strcmp(verb, "inspect") && words == 2) return ctl_model_inspect(word[1], o.json);
   o.chat.prompt = words == 3 ? word[2] : NULL;

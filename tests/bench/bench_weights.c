@@ -162,7 +162,7 @@ static void measure(bench_env *e, int index) {
   for (int i = 0; i < 2; i++) r.delta[i] = learner_package_new(r.w[!i], r.w[i], r.pool, &changed);
   learner_package *anchor = learner_package_new(NULL, r.w[1], r.pool, NULL);
   const double snapshot = bench_time(e, snapshot_once, &r), delta = bench_time(e, delta_once, &r), whole = bench_time(e, anchor_once, &r);
-  actor_weights_build_init(&r.build, m.l);
+  actor_weights_build_init(&r.build, m.l, NULL);
   swap_between_steps(&r, &p);
   bench_subject_begin(e, "weights", &m);
   agrl_jw_ku64(&e->json, "full_bytes", r.build.bytes);

@@ -16,7 +16,10 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/base/rng.h"
+#include "common/ckpt/adapter.h"
 #include "common/ckpt/hf.h"
+#include "common/tensor/tensor.h"
+#include "learner/optim.h"
 #include "learner/publish.h"
 
 typedef struct stage {
@@ -28,6 +31,8 @@ typedef struct stage {
   char *config_json, weights[96], announce[96];
   uint16_t *block;          // what is published
   agrl_weights *last;       // base of the next delta
+  agrl_lora *lora;          // adapters on l are published, and trained by optim; NULL: the block is
+  learner_optim optim;
   agrl_weights *engine, *held;  // engine: what it decodes with; held: what it would not let go of
   bool holding, exposed;  // exposed: the actor's metrics are registered, which a process does once
   int swaps;
@@ -57,13 +62,34 @@ static void on_fresh(void *user, agrl_weights *w) {
   st.engine = w;
 }
 
+static char *description(void) {
+  agrl_buf text = {0};
+  if (st.lora == NULL) return NULL;
+  agrl_adapter_write_config(st.lora, "", &text);
+  return agrl_buf_take(&text);
+}
+
 static void open_publisher(void) {
   agrl_error err = {0};
   if (learner_publisher_open(&st.publisher, &st.learner, st.sent, &err) != AGRL_OK) fail_msg("%s", err.msg);
-  learner_publisher_model(st.publisher, agrl_xstrdup(st.config_json), agrl_xstrdup("/run/tokenizer.json"));
+  learner_publisher_model(st.publisher, (learner_model){.config_json = agrl_xstrdup(st.config_json), .tokenizer_path = agrl_xstrdup("/run/tokenizer.json"),
+                                                       .adapter_json = description(), .base = st.lora ? agrl_weights_ref(st.optim.base) : NULL});
 }
 
 static int vocab = 8192;
+static bool with_adapters;
+
+static void open_adapters(void) {
+  agrl_error err = {0};
+  float *base = agrl_xcalloc(st.l->n_elements, sizeof *base);
+  agrl_f32_from_bf16(base, st.block, st.l->n_elements);
+  if (agrl_lora_new(st.l, 4, 9, 127, &st.lora, &err) != AGRL_OK) fail_msg("%s", err.msg);
+  if (learner_optim_init_lora(&st.optim, st.lora, NULL, base, 3, &err) != AGRL_OK) fail_msg("%s", err.msg);
+  for (size_t i = 0; i < st.lora->layout->n_elements; i++) st.optim.master[i] = (float)(0.05 * agrl_rng_normal(&st.rng));  // as if trained
+  learner_optim_reserve(&st.optim, NULL);
+  agrl_weights_hash(st.optim.base);
+  free(base);
+}
 
 static int setup(void **state) {
   static const char *const kinds[] = {"full", "delta", NULL}, *const dirs[] = {"sent", "received", NULL};
@@ -90,6 +116,7 @@ static int setup(void **state) {
   for (size_t t = 0; t < st.l->n_tensors; t++)
     for (size_t i = 0; i < st.l->tensors[t].rows * st.l->tensors[t].cols; i++)
       st.block[st.l->tensors[t].offset + i] = (uint16_t)(0x3c00 + agrl_rng_below(&st.rng, 512));
+  if (with_adapters) open_adapters();
   st.sent = agrl_metric_register(&desc);
   open_publisher();
   actor_weights_hooks hooks = {.model = on_model, .refused = on_refused, .fresh = on_fresh};
@@ -104,6 +131,13 @@ static int setup_large(void **state) {
   return rc;
 }
 
+static int setup_adapters(void **state) {
+  with_adapters = true;
+  int rc = setup(state);
+  with_adapters = false;
+  return rc;
+}
+
 static int teardown(void **state) {
   (void)state;
   agrl_weights_unref(st.engine);
@@ -115,6 +149,8 @@ static int teardown(void **state) {
   while (uv_run(&st.learner.loop, UV_RUN_NOWAIT) != 0) usleep(100);
   int rc = uv_loop_close(&st.learner.loop);
   agrl_metrics_reset();
+  learner_optim_release(&st.optim);
+  agrl_lora_free(st.lora);
   agrl_layout_free(st.l);
   free(st.block);
   free(st.config_json);
@@ -123,7 +159,24 @@ static int teardown(void **state) {
   return rc;
 }
 
+// What travels, and what an actor then decodes with.
+static const agrl_layout *travels(void) { return st.lora ? st.lora->layout : st.l; }
+static const uint16_t *published(void) { return st.lora ? st.optim.rounded : st.block; }
+static const uint16_t *served(void) { return st.lora ? st.optim.bf16 : st.block; }
+
+static void train(void) {
+  const learner_hyper h = {.lr = 1e-5, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8};
+  double norm;
+  bool clipped;
+  for (size_t i = 0; i < travels()->n_elements; i++) st.optim.grads[i] = (float)agrl_rng_normal(&st.rng);
+  assert_true(learner_optim_step(&st.optim, NULL, &h, &norm, &clipped));
+}
+
 static void edit(void) {
+  if (st.lora != NULL) {
+    train();
+    return;
+  }
   const agrl_tensor_desc *t = &st.l->tensors[0];
   for (int i = 0; i < 2000; i++) st.block[t->offset + agrl_rng_below(&st.rng, (uint32_t)(t->rows * t->cols))]++;
 }
@@ -131,7 +184,7 @@ static void edit(void) {
 // The next version: other words, a delta from the one before where there is one, an anchor if asked.
 static learner_release next(uint64_t version, bool anchor) {
   edit();
-  learner_release r = {.weights = agrl_weights_new(st.l, st.block, version), .phase = "rl"};
+  learner_release r = {.weights = agrl_weights_new(travels(), published(), version), .phase = "rl"};
   if (st.last) r.delta = learner_package_new(st.last, r.weights, NULL, NULL);
   if (anchor) r.anchor = learner_package_new(NULL, r.weights, NULL, NULL);
   agrl_weights_unref(st.last);
@@ -154,7 +207,7 @@ static void expect(uint64_t version) {
     if (agrl_since_s(start) > 30) fail_msg("no version %llu after 30 s", (unsigned long long)version);
   }
   assert_int_equal(agrl_weights_version(st.engine), version);
-  assert_memory_equal(agrl_weights_block(st.engine), st.block, st.l->n_elements * sizeof *st.block);
+  assert_memory_equal(agrl_weights_block(st.engine), served(), st.l->n_elements * sizeof *st.block);
 }
 
 static double metric(const char *line_start) {
@@ -188,7 +241,8 @@ static void expect_resyncs(int cause, uint64_t n, uint64_t verify_failures) {
   assert_true(metric("agrl_weights_bytes_total{kind=\"delta\",dir=\"received\"} ") == (double)s.delta_bytes);
 }
 
-static uint64_t block_bytes(void) { return st.l->n_elements * 2; }
+static uint64_t block_bytes(void) { return travels()->n_elements * 2; }
+static uint64_t base_bytes(void) { return st.lora ? st.l->n_elements * 2 : 0; }
 
 static void test_follows_and_joins_late(void **state) {
   (void)state;
@@ -200,7 +254,7 @@ static void test_follows_and_joins_late(void **state) {
     learner_publisher_set(st.publisher, r);
   }
   expect(AGRL_VERSION(1, 4));
-  assert_int_equal(stats().full_bytes, anchor);
+  assert_int_equal(stats().full_bytes, anchor + base_bytes());
   assert_int_equal(stats().delta_bytes, deltas);
   assert_true(anchor + deltas < block_bytes());
   for (uint64_t v = 5; v <= 8; v++) {
@@ -209,10 +263,10 @@ static void test_follows_and_joins_late(void **state) {
     learner_publisher_set(st.publisher, r);
     expect(AGRL_VERSION(1, v));
   }
-  assert_int_equal(stats().full_bytes, anchor);
+  assert_int_equal(stats().full_bytes, anchor + base_bytes());  // the base came once
   assert_int_equal(stats().delta_bytes, deltas);
   assert_int_equal(stats().fetches, 5);
-  assert_true(deltas < block_bytes() / 20);
+  assert_true(deltas < block_bytes() / (st.lora ? 1 : 20));
   expect_resyncs(-1, 0, 0);
 }
 
@@ -368,6 +422,27 @@ static void test_waits_for_the_engine(void **state) {
   expect_resyncs(-1, 0, 0);
 }
 
+// Adapters arrive merged to the very words that the learner serves (expect), whatever happens to their packages or to the base.
+static void test_damaged_base(void **state) {
+  (void)state;
+  uint16_t *word = (uint16_t *)agrl_weights_block(st.optim.base) + 12345;
+  learner_release r = next(1, true);
+  *word ^= 1;  // after its hash was taken, and after what is served was merged
+  learner_publisher_set(st.publisher, r);
+  uint64_t start = agrl_mono_ns();
+  while (stats().resyncs[ACTOR_RESYNC_HASH] == 0 && agrl_since_s(start) < 30) step();
+  assert_int_equal(stats().version, 0);
+  assert_int_equal(st.swaps, 0);
+  *word ^= 1;
+  expect(1);
+  assert_true(stats().verify_failures >= 1);
+  assert_true(stats().full_bytes >= 2 * base_bytes());
+  uint64_t before = stats().full_bytes;
+  learner_publisher_set(st.publisher, next(2, false));
+  expect(2);
+  assert_int_equal(stats().full_bytes, before);
+}
+
 static void test_closes_in_any_state(void **state) {
   (void)state;
   learner_publisher_set(st.publisher, next(1, true));
@@ -376,10 +451,14 @@ static void test_closes_in_any_state(void **state) {
 
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define ADAPTERS(f) cmocka_unit_test_setup_teardown(f, setup_adapters, teardown)
   const struct CMUnitTest tests[] = {TEST(test_follows_and_joins_late),   TEST(test_corrupted_delta),  TEST(test_lying_delta),
                                      TEST(test_delta_of_another_base),    TEST(test_learner_restarts),
                                      cmocka_unit_test_setup_teardown(test_anchor_rotates_during_fetch, setup_large, teardown),
                                      cmocka_unit_test_setup_teardown(test_block_too_slow, setup_large, teardown),
-                                     TEST(test_waits_for_the_engine),     TEST(test_closes_in_any_state)};
+                                     TEST(test_waits_for_the_engine),     TEST(test_closes_in_any_state),
+                                     ADAPTERS(test_follows_and_joins_late), ADAPTERS(test_corrupted_delta), ADAPTERS(test_damaged_base),
+                                     ADAPTERS(test_learner_restarts),     ADAPTERS(test_waits_for_the_engine), ADAPTERS(test_closes_in_any_state)};
+  if (agrl_tensor_init(NULL) != AGRL_OK) return 70;
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

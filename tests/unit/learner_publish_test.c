@@ -40,7 +40,7 @@ static void on_next(uv_async_t *h) {
   (void)h;
   sv.step++;
   for (size_t i = 0; i < sv.layout->n_elements; i++) sv.block[i] = (float)(i % 97) + (i % 50 == 0 ? (float)sv.step : 0);
-  if (sv.step == 1) learner_publisher_model(sv.publisher, agrl_xstrdup("{\"model\":1}"), agrl_xstrdup("/run/tokenizer.json"));
+  if (sv.step == 1) learner_publisher_model(sv.publisher, (learner_model){.config_json = agrl_xstrdup("{\"model\":1}"), .tokenizer_path = agrl_xstrdup("/run/tokenizer.json")});
   learner_release r = {.weights = agrl_weights_from_f32(sv.layout, sv.block, AGRL_VERSION(1, sv.step)), .phase = "rl"};
   if (sv.last != NULL) r.delta = learner_package_new(sv.last, r.weights, NULL, NULL);
   else r.anchor = learner_package_new(NULL, r.weights, NULL, NULL);
