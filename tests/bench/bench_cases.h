@@ -18,6 +18,7 @@
   X(elementwise, "norms, SwiGLU, log-softmax, AdamW: bytes moved against the memory bandwidth") \
   X(model, "decode, prefill and training step (without and with AdamW) of the quickstart model and of a 135M Llama") \
   X(train_tree, "a training pass over a group of 8 rollouts: prompt shared or not, recomputation, fused LM head") \
+  X(lora, "a whole SFT and GRPO step, every parameter trained or adapters only: time, memory, bytes of a version") \
   X(weights, "a weight version of both models: snapshot, hash, delta and anchor, receipt and verification, decode pause of a swap") \
   X(weights_lr, "bytes of a delta against the learning rate: AdamW steps on real gradients of both models")             \
   X(replay, "scored traces of 2 KiB committed with fsync: traces/s and commit time")
