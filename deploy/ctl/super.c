@@ -159,9 +159,13 @@ static void reap_evaluation(ctl_super *s) {
   uv_stop(&s->loop);
 }
 
-// Every process of the job has ended; an evaluation of a version may still be under way.
+// Every process of the job has ended. The last version is evaluated still, after the one under way; not when stop was asked for.
 static void finish(ctl_super *s) {
-  if (s->finished || (s->end == CTL_END_DONE && ctl_evals_busy(&s->evals))) return;  // the tick comes again
+  if (s->finished) return;
+  if (s->end == CTL_END_DONE) {
+    ctl_evals_tick(&s->evals, true);
+    if (ctl_evals_busy(&s->evals)) return;  // the tick comes again
+  }
   s->finished = true;
   if (s->end == CTL_END_DONE && s->evaluate) start_evaluation(s);
   else uv_stop(&s->loop);
@@ -182,7 +186,6 @@ static void advance_stop(ctl_super *s) {
     }
     if (left) return;
   }
-  ctl_evals_tick(&s->evals, true);  // the last version
   finish(s);
 }
 
