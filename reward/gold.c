@@ -115,8 +115,7 @@ static void check_reference(const agrl_rules *r, const agrl_buf *ref, const agrl
 }
 
 static void check_row(const agrl_rules *r, const agrl_task_text *text, const agrl_row *row, agrl_rules_report *rep, agrl_buf *ref, agrl_buf *why) {
-  const agrl_labels gold = {.tier = (uint32_t)row->gold.tier, .category = row->gold.category ? row->gold.category : "",
-                            .attribute = row->gold.attribute ? row->gold.attribute : ""};
+  const agrl_labels gold = agrl_task_labels(row);
   int value[AGRL_RULES_MAX_LINES], where = 0;
   agrl_buf_clear(ref);
   agrl_buf_clear(why);
@@ -144,8 +143,12 @@ agrl_rc agrl_rules_check_data(const agrl_rules *r, const agrl_task_text *text, c
   for (size_t i = 0; i < report->n_places; i++) {
     const agrl_rules_place *p = &report->places[i];
     agrl_buf_addf(&report->failures, "%s%s:%d: %zu row%s (", i ? "\n" : "", r->file, p->where, p->rows, p->rows == 1 ? "" : "s");
-    for (size_t k = 0; k < AGRL_RULES_PLACE_IDS && k < p->rows; k++) agrl_buf_addf(&report->failures, "%s%s", k ? ", " : "", p->ids[k]);
-    agrl_buf_addf(&report->failures, "%s): %s", p->rows > AGRL_RULES_PLACE_IDS ? ", ..." : "", p->why);
+    for (size_t k = 0; k < AGRL_RULES_PLACE_IDS && k < p->rows; k++) {
+      if (k) agrl_buf_adds(&report->failures, ", ");
+      agrl_buf_add_visible(&report->failures, p->ids[k], strlen(p->ids[k]));
+    }
+    agrl_buf_adds(&report->failures, p->rows > AGRL_RULES_PLACE_IDS ? ", ...): " : "): ");
+    agrl_buf_add_visible(&report->failures, p->why, strlen(p->why));
   }
   if ((double)report->passed >= MIN_PASS * (double)report->checked) return AGRL_OK;
   return agrl_fail(err, AGRL_ECONFIG, "rule file '%s': only %zu of %zu gold rows pass its gates, expected 99 %%:\n%s", r->name, report->passed,

@@ -2,6 +2,7 @@
 // Growable byte buffer: capacity doubles, one byte is always kept for the closing NUL.
 #include "common/base/buf.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +67,29 @@ void agrl_buf_addf(agrl_buf *b, const char *fmt, ...) {
   va_start(ap, fmt);
   agrl_buf_vaddf(b, fmt, ap);
   va_end(ap);
+}
+
+void agrl_buf_add_visible(agrl_buf *b, const char *s, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    unsigned char c = (unsigned char)s[i];
+    bool c1 = c == 0xc2 && i + 1 < n && ((unsigned char)s[i + 1] & 0xe0) == 0x80;  // U+0080..U+009F
+    if (c < 32 || c == 127 || c1) agrl_buf_addf(b, "\\x%02x", c);
+    else agrl_buf_addc(b, (char)c);
+    if (c1) agrl_buf_addf(b, "\\x%02x", (unsigned char)s[++i]);
+  }
+}
+
+void agrl_buf_add_cell(agrl_buf *b, const char *s, size_t width) {
+  size_t at = b->len, n = 0;
+  agrl_buf_reserve(b, width);
+  agrl_buf_add_visible(b, s, strlen(s));
+  for (; at < b->len; at++) {
+    n += ((unsigned char)b->data[at] & 0xc0) != 0x80;  // the first byte of a character
+    if (n > width) break;
+  }
+  b->len = at;
+  b->data[at] = '\0';
+  for (; n < width; n++) agrl_buf_addc(b, ' ');
 }
 
 char *agrl_buf_take(agrl_buf *b) {

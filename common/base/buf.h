@@ -21,6 +21,10 @@ void agrl_buf_adds(agrl_buf *b, const char *s);
 void agrl_buf_addc(agrl_buf *b, char c);
 void agrl_buf_addf(agrl_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void agrl_buf_vaddf(agrl_buf *b, const char *fmt, va_list ap);
+// Text that others wrote, for a terminal: control characters (C0, DEL, and C1 as UTF-8) become \xNN.
+void agrl_buf_add_visible(agrl_buf *b, const char *s, size_t n);
+// The same as a column of a table: cut to `width` characters of UTF-8, or filled up with blanks.
+void agrl_buf_add_cell(agrl_buf *b, const char *s, size_t width);
 char *agrl_buf_take(agrl_buf *b);  // caller owns (free()); the buffer is empty afterwards; never NULL
 
 #endif

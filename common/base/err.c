@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/buf.h"
+
 agrl_rc agrl_fail(agrl_error *err, agrl_rc code, const char *fmt, ...) {
   if (!err) return code;
   // Formatted aside first: an argument may be err->msg itself.
@@ -32,6 +34,19 @@ agrl_rc agrl_fail_in(agrl_error *err, const char *fmt, ...) {
   msg[sizeof err->msg - 1] = '\0';
   memcpy(err->msg, msg, strlen(msg) + 1);
   return err->code;
+}
+
+void agrl_error_print(const agrl_error *err, const char *program) {
+  agrl_buf text = {0};
+  for (const char *line = err->msg;;) {
+    size_t n = strcspn(line, "\n");
+    agrl_buf_add_visible(&text, line, n);
+    agrl_buf_addc(&text, '\n');
+    if (!line[n]) break;
+    line += n + 1;
+  }
+  fprintf(stderr, "%s: %s", program, text.data);
+  agrl_buf_release(&text);
 }
 
 const char *agrl_rc_name(agrl_rc rc) {

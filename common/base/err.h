@@ -40,6 +40,8 @@ typedef struct agrl_error {
 agrl_rc agrl_fail(agrl_error *err, agrl_rc code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 // Prepends "context: " to an error already set; returns its code.
 agrl_rc agrl_fail_in(agrl_error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+// "program: message" and a newline on stderr. What could steer a terminal is shown as \xNN, line breaks stay.
+void agrl_error_print(const agrl_error *err, const char *program);
 const char *agrl_rc_name(agrl_rc rc);  // "EPARSE"
 const char *agrl_rc_text(agrl_rc rc);  // "malformed data"
 int agrl_rc_exit(agrl_rc rc);          // sysexits code

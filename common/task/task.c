@@ -77,3 +77,8 @@ bool agrl_task_text_reference(const agrl_task_text *t, const agrl_row *row, agrl
   else return false;
   return true;
 }
+
+agrl_labels agrl_task_labels(const agrl_row *row) {
+  const agrl_gold *g = &row->gold;
+  return (agrl_labels){.tier = (uint32_t)g->tier, .category = g->category ? g->category : "", .attribute = g->attribute ? g->attribute : ""};
+}

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #include "common/text/dataset.h"
+#include "common/wire/msg_trace.h"
 
 typedef struct agrl_task_text agrl_task_text;
 
@@ -21,5 +22,6 @@ size_t agrl_task_text_levels(const agrl_task_text *t);  // guidance levels in th
 void agrl_task_text_prompt(const agrl_task_text *t, const agrl_row *row, size_t level, agrl_buf *out);
 // Appends the reference trace: the row's own, else the template's; false when there is neither.
 bool agrl_task_text_reference(const agrl_task_text *t, const agrl_row *row, agrl_buf *out);
+agrl_labels agrl_task_labels(const agrl_row *row);  // its gold labels as they travel; borrowed from the row
 
 #endif

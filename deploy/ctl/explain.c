@@ -21,16 +21,6 @@ double explain_earned(const agrl_explained *e) {
   return sum;
 }
 
-void explain_safe(agrl_buf *out, const char *s, size_t n) {
-  for (size_t i = 0; i < n; i++) {
-    unsigned char c = (unsigned char)s[i];
-    bool c1 = c == 0xc2 && i + 1 < n && ((unsigned char)s[i + 1] & 0xe0) == 0x80;  // U+0080..U+009F
-    if (c < 32 || c == 127 || c1) agrl_buf_addf(out, "\\x%02x", c);
-    else agrl_buf_addc(out, (char)c);
-    if (c1) agrl_buf_addf(out, "\\x%02x", (unsigned char)s[++i]);
-  }
-}
-
 // Pads with blanks to column `width` of what was added since `from`, counting characters; at least one blank.
 static void pad(agrl_buf *out, size_t from, size_t width) {
   size_t n = 0;
@@ -45,7 +35,7 @@ static void text_lines(const explain_context *c, const agrl_explained *e, agrl_b
     const agrl_explained_line *l = &e->lines[i];
     size_t from = out->len;
     agrl_buf_addf(out, "  %2zu  ", i + 1);
-    explain_safe(out, l->text.s, l->text.n);
+    agrl_buf_add_visible(out, l->text.s, l->text.n);
     pad(out, from, 54);
     if (!l->part) agrl_buf_adds(out, "none of the parts");
     else if (l->problem) agrl_buf_addf(out, "%s %s", l->part, l->problem);
@@ -74,9 +64,9 @@ static void text_criteria(const explain_context *c, const agrl_explained *e, agr
     agrl_buf_addf(out, "  %-14s %6.3f of %-6.3g ", k->name, k->points, k->weight);
     agrl_buf_addf(out, "%s", k->judged == AGRL_JUDGED_SKIPPED && *k->gold ? "left out in this mode" : agrl_judged_text(k->judged));
     agrl_buf_adds(out, ": read ");
-    explain_safe(out, *k->value ? k->value : "nothing", *k->value ? strlen(k->value) : 7);
+    agrl_buf_add_visible(out, *k->value ? k->value : "nothing", *k->value ? strlen(k->value) : 7);
     agrl_buf_adds(out, *k->gold ? ", gold " : ", gold has no label");
-    explain_safe(out, k->gold, strlen(k->gold));
+    agrl_buf_add_visible(out, k->gold, strlen(k->gold));
     pad(out, from, 84);
     agrl_buf_addf(out, "%s:%d\n", c->file, k->where);
   }

@@ -18,7 +18,6 @@ void explain_text(const explain_context *c, const agrl_explained *e, agrl_buf *o
 // One object: lines, absent, criteria, gates, matched_rules, earned, reward, closed.
 void explain_json(const explain_context *c, const agrl_explained *e, agrl_jw *w);
 double explain_earned(const agrl_explained *e);  // what the criteria give before the gates
-void explain_safe(agrl_buf *out, const char *s, size_t n);  // without control characters
 const char *explain_mode_name(int mode);
 const char *explain_gate_name(int gate);
 

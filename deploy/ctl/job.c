@@ -56,7 +56,7 @@ void ctl_glob(const char *dir, const char *pattern, glob_t *out) {
 }
 
 int ctl_fail(const agrl_error *err) {
-  fprintf(stderr, "agrlctl: %s\n", err->msg);
+  agrl_error_print(err, "agrlctl");
   return agrl_rc_exit(err->code);
 }
 

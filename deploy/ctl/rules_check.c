@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/task/task.h"
 #include "deploy/ctl/explain.h"
 #include "deploy/ctl/rules.h"
@@ -41,8 +42,7 @@ static void add_tier(checker *c, int tier) {
     if (row->gold.tier != tier || !agrl_task_text_reference(c->text, row, &x->text)) continue;
     x->what = "the reference trace of row";
     x->row = row->id;
-    x->gold = (agrl_labels){.tier = (uint32_t)tier, .category = row->gold.category ? row->gold.category : "",
-                            .attribute = row->gold.attribute ? row->gold.attribute : ""};
+    x->gold = agrl_task_labels(row);
   }
   if (!x->row && !agrl_rules_example(c->rules, tier, &x->text, &x->gold)) return;  // load refuses such a file
   if (!x->text.data) agrl_buf_adds(&x->text, "");
@@ -78,8 +78,8 @@ static void add_changed(checker *c, const char *what, bool cut, bool torn) {
 static void make_examples(checker *c) {
   const int *tiers;
   size_t n = agrl_rules_tiers(c->rules, &tiers), tier_lines = 0;
-  c->examples = calloc(MAX_EXAMPLES, sizeof *c->examples);
-  for (size_t i = 0; c->examples && i < n; i++) add_tier(c, tiers[i]);
+  c->examples = agrl_xcalloc(MAX_EXAMPLES, sizeof *c->examples);
+  for (size_t i = 0; i < n; i++) add_tier(c, tiers[i]);
   if (!c->n_examples) return;
   for (size_t i = 0; i < c->examples[0].e.n_lines; i++) tier_lines += c->examples[0].e.lines[i].tier;
   add_changed(c, "the first one without its last line", true, false);
@@ -134,7 +134,7 @@ static void text_report(const checker *c, agrl_buf *out) {
     agrl_buf_addf(out, "\nexample %zu: %s", i + 1, x->what);
     if (x->row) {
       agrl_buf_addc(out, ' ');
-      explain_safe(out, x->row, strlen(x->row));
+      agrl_buf_add_visible(out, x->row, strlen(x->row));
     }
     agrl_buf_addf(out, "; gold tier %u\n", x->gold.tier);
     explain_text(&k, &x->e, out);

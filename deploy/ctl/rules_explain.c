@@ -8,7 +8,7 @@
 
 #include "common/base/file.h"
 #include "common/base/num.h"
-#include "common/text/dataset.h"
+#include "common/task/task.h"
 #include "deploy/ctl/explain.h"
 #include "deploy/ctl/rules.h"
 #include "replay/store.h"
@@ -80,8 +80,7 @@ static agrl_rc read_given(const rules_explain_options *o, subject *s, agrl_error
   for (size_t i = 0; i < s->data.n; i++) {
     const agrl_row *row = &s->data.rows[i];
     if (strcmp(row->id, o->row) != 0) continue;
-    s->gold = (agrl_labels){.tier = (uint32_t)row->gold.tier, .category = row->gold.category ? row->gold.category : "",
-                            .attribute = row->gold.attribute ? row->gold.attribute : ""};
+    s->gold = agrl_task_labels(row);
     s->prompt_id = row->id;
     return AGRL_OK;
   }
@@ -96,11 +95,11 @@ static bool differs(const subject *s, const agrl_explained *e) {
 static void print_text(const rules_explain_options *o, const explain_context *c, const agrl_rules *r, const subject *s, const agrl_explained *e) {
   agrl_buf out = {0};
   agrl_buf_addf(&out, "trace %s, row ", strcmp(o->trace, "-") ? o->trace : "of standard input");
-  explain_safe(&out, s->prompt_id, strlen(s->prompt_id));
+  agrl_buf_add_visible(&out, s->prompt_id, strlen(s->prompt_id));
   agrl_buf_addf(&out, ": gold tier %u, category ", c->gold.tier);
-  explain_safe(&out, *c->gold.category ? c->gold.category : "-", *c->gold.category ? strlen(c->gold.category) : 1);
+  agrl_buf_add_visible(&out, *c->gold.category ? c->gold.category : "-", *c->gold.category ? strlen(c->gold.category) : 1);
   agrl_buf_adds(&out, ", attribute ");
-  explain_safe(&out, *c->gold.attribute ? c->gold.attribute : "-", *c->gold.attribute ? strlen(c->gold.attribute) : 1);
+  agrl_buf_add_visible(&out, *c->gold.attribute ? c->gold.attribute : "-", *c->gold.attribute ? strlen(c->gold.attribute) : 1);
   agrl_buf_addf(&out, "\nrules %s, hash %.12s; reward.mode %s, reward.gate %s\n", c->file, agrl_rules_hash(r), explain_mode_name(c->mode),
                 explain_gate_name(c->gate));
   explain_text(c, e, &out);

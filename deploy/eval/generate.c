@@ -78,8 +78,7 @@ static void on_finished(void *user, const actor_job *job, const actor_rollout *o
   agrl_buf text = {0};
   agrl_buf_adds(&text, "");  // data is never NULL
   agrl_bpe_decode(r->bpe, o->tokens, o->n - (o->stop == AGRL_STOP_EOS), false, &text);
-  agrl_labels gold = {.tier = (uint32_t)row->gold.tier, .category = row->gold.category ? row->gold.category : "",
-                      .attribute = row->gold.attribute ? row->gold.attribute : ""};
+  agrl_labels gold = agrl_task_labels(row);
   agrl_reward_result res;
   agrl_reward_score(r->rules, AGRL_REWARD_SHAPED, AGRL_GATE_RULE, text.data, text.len, &gold, &res);
   if (p->sampled) it->right += res.accurate;

@@ -64,6 +64,6 @@ int main(int argc, char **argv) {
   }
   agrl_error err = {0};
   agrl_rc rc = eval_run(&c, &err);
-  if (rc) fprintf(stderr, "agrl-eval: %s\n", err.msg);
+  if (rc) agrl_error_print(&err, "agrl-eval");
   return agrl_rc_exit(rc);
 }
