@@ -21,7 +21,7 @@ static const char usage[] =
     "usage: agrlctl traces [-o FILE] [--limit N] [--run-dir DIR | --config FILE]\n"
     "Writes the traces of the replay store as one HTML file for a browser, without a server: filters, log-probs and versions of\n"
     "each token, rewards with their rules, the group's other traces, the guidance. FILE is by default RUN/traces.html; the newest\n"
-    "N traces are written (20000). Works while the job runs.\n";
+    "N traces are written (20000), whole groups and at least one. Works while the job runs.\n";
 
 // How many traces each group has in the store, ascending by group.
 typedef struct counts {
@@ -64,10 +64,10 @@ static bool collect(void *user, const replay_trace_key *k, const void *data, siz
   return true;
 }
 
-// The groups whose traces are among the newest `limit`, whole ones only.
+// The groups whose traces are among the newest `limit`, whole ones only, and the newest group whatever its size.
 static agrl_rc read_store(replay_store *store, uint64_t limit, traces_page *page, const counts *all, size_t *bad, agrl_error *err) {
   size_t from = all->n;
-  for (uint64_t n = 0; from > 0 && n + all->v[from - 1].traces <= limit; from--) n += all->v[from - 1].traces;
+  for (uint64_t n = 0; from > 0 && (!n || n + all->v[from - 1].traces <= limit); from--) n += all->v[from - 1].traces;
   collector c = {.page = page};
   agrl_rc rc = AGRL_OK;
   for (size_t i = from; i < all->n && !rc; i++) {
