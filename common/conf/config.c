@@ -147,6 +147,7 @@ const agrl_conf_key agrl_config_table[] = {
     INT("eval.interval", eval.every, "0", 0, 1e9, "Versions between evaluations while training, a multiple of learner.checkpoint_every; the best version is kept as checkpoints/best. 0: none."),
     INT("eval.rows", eval.rows, "0", 0, 1e9, "Rows of each held-out file that these use, the first ones; 0: all."),
     INT("eval.threads", eval.threads, "1", 1, 256, "Compute threads of these; they run at the lowest priority, beside the training."),
+    INT("eval.samples", eval.samples, "0", 0, 64, "Traces sampled a row besides, for pass@k, wherever a checkpoint is evaluated except while training: agrlctl eval, sbs, report --evaluate and the end of up."),
 
     STRING("net.replay", net.replay, "", "Endpoint of replay; empty: a socket under run.dir."),
     STRING("net.reward", net.reward, "", "Endpoint of reward; empty: a socket under run.dir."),

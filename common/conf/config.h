@@ -108,6 +108,7 @@ typedef struct agrl_config {
   struct {
     int64_t every;  // versions between evaluations while training; 0: none
     int64_t rows, threads;
+    int64_t samples;  // traces sampled a row, not while training
   } eval;
   struct {
     char *replay, *reward, *weights, *announce, *control;  // endpoints; empty: ipc under run.dir/sock

@@ -22,7 +22,7 @@ static const char usage[] =
     "latest, which no other checkpoint may take. Rows that are among data.train are refused.\n"
     "  --data FILE      held-out rows (default: data.eval)\n"
     "  --dev FILE       rows that choose the threshold of the three classes (default: data.dev, else a fifth of the data)\n"
-    "  --samples K      sample K traces a row besides, for pass@1 to pass@K\n"
+    "  --samples K      sample K traces a row besides, for pass@1 to pass@K (default: eval.samples)\n"
     "  --seed N         of these (default 1)\n"
     "  --limit N        first N rows only\n"
     "  --label NAME     where results go (default: the checkpoint's name)\n";
@@ -135,6 +135,9 @@ int ctl_eval_run(const agrl_config *c, const char *checkpoint, const char *label
   ctl_eval_how how = asked ? *asked : (ctl_eval_how){0};
   how.items = how.compare = true;
   if (!how.dev) how.dev = c->data.dev;
+  char samples[24];
+  snprintf(samples, sizeof samples, "%" PRId64, c->eval.samples);
+  if (!how.samples) how.samples = samples;
   char *results = agrl_xasprintf("%s/eval/%s", c->run.dir, label), *program = ctl_program("agrl-eval");
   int code = ctl_eval_check(c, &err) || agrl_file_mkdirs(results, &err) ? ctl_fail(&err) : 0;
   if (!program) {
