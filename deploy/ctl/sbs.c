@@ -17,7 +17,7 @@ static const char usage[] =
     "usage: agrlctl sbs A B [--run-dir DIR | --config FILE] [options]\n"
     "       agrlctl sbs --grades FILE [--key FILE] [-o json]\n"
     "Side by side. A (the baseline) and B are checkpoints under RUN/checkpoints, scored first where RUN/eval has no items of\n"
-    "them, or items files of agrl-eval. Writes a page to grade in a browser, which does not say whose answer is whose, and\n"
+    "them as they are now, or items files of agrl-eval. Writes a page to grade in a browser, which does not say whose answer is whose, and\n"
     "its key beside it. With --grades: GSB of B over A, (good - bad)/(good + same + bad), from what the page exported.\n"
     "  --items N     items on the sheet, of those whose tiers differ (default 50)\n"
     "  --seed N      of items, order and sides (default 1)\n"
@@ -39,21 +39,44 @@ static bool is_file(const char *side) {
   return n > 6 && !strcmp(side + n - 6, ".jsonl");
 }
 
-// Items of a side, evaluated first where a checkpoint has none.
+// Items of the checkpoint under that name, as it is now.
+static agrl_rc load_items(const char *items, const char *result, const char *checkpoint, sbs_items *out, agrl_error *err) {
+  agrl_rc rc = sbs_items_load(items, out, err);
+  if (!rc && !sbs_items_belong(result, checkpoint, out->n))
+    rc = agrl_fail(err, AGRL_EINVAL, "%s: the items are not those of %s, as the result beside them says", items, checkpoint);
+  return rc;
+}
+
+// Evaluated first where there are no items of the checkpoint, or those of another.
+static agrl_rc load_checkpoint(const ctl_job *job, const char *side, const char *checkpoint, const char *split, sbs_items *out, agrl_error *err) {
+  char *items = agrl_xasprintf("%s/eval/%s/%s.items.jsonl", job->config.run.dir, side, split);
+  char *result = agrl_xasprintf("%s/eval/%s/%s.json", job->config.run.dir, side, split);
+  agrl_rc rc = AGRL_ENOENT;
+  if (agrl_file_exists(items)) {
+    rc = load_items(items, result, checkpoint, out, err);
+    if (rc) fprintf(stderr, "agrlctl: the items in %s are not of %s as it is now; evaluating again\n", items, checkpoint);
+  }
+  if (rc) {
+    sbs_items_release(out);
+    rc = ctl_eval_run(&job->config, checkpoint, side, NULL) ? agrl_fail(err, AGRL_EINVAL, "%s could not be scored", side) : AGRL_OK;
+    if (!rc && !agrl_file_exists(items))
+      rc = agrl_fail(err, AGRL_ENOENT, "no %s: data.eval has no file of that name; give --split NAME", items);
+    if (!rc) rc = load_items(items, result, checkpoint, out, err);
+  }
+  free(items);
+  free(result);
+  return rc;
+}
+
 static agrl_rc load_side(const ctl_job *job, const char *side, const char *split, sbs_items *out, agrl_error *err) {
   if (is_file(side)) return sbs_items_load(side, out, err);
   const char *dir = job->config.run.dir;
-  char *checkpoint = agrl_xasprintf("%s/checkpoints/%s", dir, side), *items = agrl_xasprintf("%s/eval/%s/%s.items.jsonl", dir, side, split);
-  agrl_rc rc = AGRL_OK;
+  char *checkpoint = agrl_xasprintf("%s/checkpoints/%s", dir, side);
+  agrl_rc rc;
   if (strchr(side, '/') || !agrl_file_exists(checkpoint))
     rc = agrl_fail(err, AGRL_ENOENT, "'%s' is neither a checkpoint under %s/checkpoints nor an items file (.jsonl)", side, dir);
-  else if (!agrl_file_exists(items) && ctl_eval_run(&job->config, checkpoint, side, NULL))
-    rc = agrl_fail(err, AGRL_EINVAL, "%s could not be scored", side);
-  if (!rc && !agrl_file_exists(items))
-    rc = agrl_fail(err, AGRL_ENOENT, "no %s: data.eval has no file of that name; give --split NAME", items);
-  if (!rc) rc = sbs_items_load(items, out, err);
+  else rc = load_checkpoint(job, side, checkpoint, split, out, err);
   free(checkpoint);
-  free(items);
   return rc;
 }
 
@@ -123,11 +146,11 @@ static int make_sheet(const request *q) {
 static void print_gsb(const sbs_gsb *g, bool json) {
   if (!json) {
     printf("GSB of %s over %s: ", g->b, g->a);
-    if (isnan(g->gsb)) printf("undefined, nothing is graded\n");
+    if (isnan(g->gsb)) printf("-   (fewer than %d grades)\n", SBS_LEAST_GRADES);
     else printf("%+.3f   [%+.3f, %+.3f]\n", g->gsb, g->low, g->high);
     printf("  good %zu  same %zu  bad %zu", g->good, g->same, g->bad);
     if (g->missing) printf("  not graded %zu", g->missing);
-    putchar('\n');
+    printf("\n  only items whose tiers differ were graded: %zu of %zu; on the others the two are the same in tier\n", g->differ, g->common);
     return;
   }
   agrl_buf out = {0};
@@ -140,6 +163,8 @@ static void print_gsb(const sbs_gsb *g, bool json) {
   agrl_jw_ku64(&w, "same", g->same);
   agrl_jw_ku64(&w, "bad", g->bad);
   agrl_jw_ku64(&w, "missing", g->missing);
+  agrl_jw_ku64(&w, "differ", g->differ);
+  agrl_jw_ku64(&w, "common", g->common);
   agrl_jw_kf64(&w, "gsb", g->gsb);
   agrl_jw_key(&w, "gsb_ci");
   agrl_jw_arr(&w);

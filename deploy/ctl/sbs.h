@@ -4,6 +4,8 @@
 #ifndef AGRL_CTL_SBS_H
 #define AGRL_CTL_SBS_H
 
+#include <stdbool.h>
+
 #include "common/base/buf.h"
 #include "common/base/json.h"
 
@@ -16,6 +18,11 @@ typedef struct sbs_items {  // SPLIT.items.jsonl of agrl-eval
 // AGRL_EPARSE names file:line of a row that lacks id, query, predicted or text, or whose id was given before.
 agrl_rc sbs_items_load(const char *path, sbs_items *out, agrl_error *err);
 void sbs_items_release(sbs_items *s);
+
+const char *sbs_text(const agrl_json *row, const char *key);  // the member where it is a string, else NULL; borrowed
+// Are the n items of RUN/eval/LABEL/SPLIT.items.jsonl those of the checkpoint? The result beside them (SPLIT.json) says: the same
+// directory, and as many rows.
+bool sbs_items_belong(const char *result, const char *checkpoint, size_t n);
 
 typedef struct sbs_pair {  // one item of the sheet; borrowed
   const agrl_json *a, *b;
@@ -38,10 +45,12 @@ void sbs_key_json(const sbs_draw *d, const char *a, const char *b, char sheet[17
 // The sheet says nothing of A and B, gold labels or tiers' models. key_name is the key's file name, for the way back.
 void sbs_sheet_html(const sbs_draw *d, const char *sheet, const char *key_name, agrl_buf *out);
 
+enum { SBS_LEAST_GRADES = 10 };
 typedef struct sbs_gsb {
   size_t good, same, bad;  // B better, neither, A better
   size_t missing;          // on the sheet and not graded
-  double gsb, low, high;   // (good - bad) / (good + same + bad), 95 % bootstrap interval (1,000 resamples, fixed seed); NaN without grades
+  size_t differ, common;   // what the sheet was drawn from: items whose tiers differ, of so many in both
+  double gsb, low, high;   // (good - bad) / (good + same + bad), 95 % interval (Bonett and Price); NaN below SBS_LEAST_GRADES
   char *a, *b;             // as the key names them; owned
 } sbs_gsb;
 

@@ -55,7 +55,7 @@ static const char js[] =
     "}\n"
     "const keys = {'1': () => grade('left'), ArrowLeft: () => grade('left'), '2': () => grade('same'), ArrowDown: () => grade('same'),\n"
     "  '3': () => grade('right'), ArrowRight: () => grade('right'), Backspace: () => go(at - 1), n: () => go(at + 1), u: () => go(firstOpen()), e: save};\n"
-    "document.addEventListener('keydown', e => { if (e.ctrlKey || e.metaKey || e.altKey || !Object.hasOwn(keys, e.key)) return; e.preventDefault(); keys[e.key](); });\n"
+    "document.addEventListener('keydown', e => { if (e.ctrlKey || e.metaKey || e.altKey || !Object.hasOwn(keys, e.key)) return; e.preventDefault(); if (!e.repeat) keys[e.key](); });\n"
     "document.querySelectorAll('[data-g]').forEach(b => b.addEventListener('click', () => grade(b.dataset.g)));\n"
     "$('back').onclick = keys.Backspace; $('next').onclick = keys.n; $('open').onclick = keys.u; $('save').onclick = save;\n"
     "at = firstOpen(); show();\n";

@@ -11,7 +11,7 @@
 #include "common/base/rng.h"
 #include "deploy/ctl/sbs.h"
 
-static const char *text_of(const agrl_json *row, const char *key) {
+const char *sbs_text(const agrl_json *row, const char *key) {
   const char *s = NULL;
   return agrl_json_str(agrl_json_get(row, key), &s, NULL) ? s : NULL;
 }
@@ -23,7 +23,7 @@ static int64_t tier_of(const agrl_json *row) {
 }
 
 static int by_id(const void *a, const void *b) {
-  return strcmp(text_of(*(const agrl_json *const *)a, "id"), text_of(*(const agrl_json *const *)b, "id"));
+  return strcmp(sbs_text(*(const agrl_json *const *)a, "id"), sbs_text(*(const agrl_json *const *)b, "id"));
 }
 
 agrl_rc sbs_items_load(const char *path, sbs_items *out, agrl_error *err) {
@@ -43,15 +43,29 @@ agrl_rc sbs_items_load(const char *path, sbs_items *out, agrl_error *err) {
     rc = agrl_json_parse(s, len, where, &out->rows[out->n], err);
     if (rc) break;
     const agrl_json *row = out->rows[out->n++];
-    if (!text_of(row, "id") || !text_of(row, "query") || !text_of(row, "text") || tier_of(row) < 0)
+    if (!sbs_text(row, "id") || !sbs_text(row, "query") || !sbs_text(row, "text") || tier_of(row) < 0)
       rc = agrl_fail(err, AGRL_EPARSE, "%s: expected an item of agrl-eval --items: id, query, predicted, text", where);
   }
   agrl_map_close(&map);
   if (rc) return rc;
   if (out->n) qsort(out->rows, out->n, sizeof *out->rows, by_id);
   for (size_t i = 1; i < out->n && !rc; i++)
-    if (!by_id(&out->rows[i - 1], &out->rows[i])) rc = agrl_fail(err, AGRL_EPARSE, "%s: id \"%.60s\" is there twice", path, text_of(out->rows[i], "id"));
+    if (!by_id(&out->rows[i - 1], &out->rows[i])) rc = agrl_fail(err, AGRL_EPARSE, "%s: id \"%.60s\" is there twice", path, sbs_text(out->rows[i], "id"));
   return rc;
+}
+
+bool sbs_items_belong(const char *result, const char *checkpoint, size_t n) {
+  agrl_json *doc = NULL;
+  agrl_json_load(result, &doc, NULL);
+  const char *of = sbs_text(doc, "checkpoint");
+  int64_t rows = -1;
+  agrl_json_i64(agrl_json_get(doc, "n"), &rows);
+  char *a = of ? realpath(of, NULL) : NULL, *b = realpath(checkpoint, NULL);
+  bool belong = a && b && !strcmp(a, b) && rows >= 0 && (uint64_t)rows == n;
+  free(a);
+  free(b);
+  agrl_json_free(doc);
+  return belong;
 }
 
 void sbs_items_release(sbs_items *s) {
@@ -68,8 +82,8 @@ agrl_rc sbs_draw_pairs(const sbs_items *a, const sbs_items *b, size_t wanted, ui
     i += c <= 0;
     j += c >= 0;
     if (c) continue;
-    if (strcmp(text_of(x, "query"), text_of(y, "query")) != 0)
-      return agrl_fail(err, AGRL_EPARSE, "%s and %s are of different data: id \"%.60s\" has another query", a->path, b->path, text_of(x, "id"));
+    if (strcmp(sbs_text(x, "query"), sbs_text(y, "query")) != 0)
+      return agrl_fail(err, AGRL_EPARSE, "%s and %s are of different data: id \"%.60s\" has another query", a->path, b->path, sbs_text(x, "id"));
     out->common++;
     if (tier_of(x) != tier_of(y)) out->pairs[out->differ++] = (sbs_pair){x, y, false};
   }
@@ -97,7 +111,7 @@ static void put_items(const sbs_draw *d, agrl_jw *w) {
   for (size_t i = 0; i < d->n; i++) {
     int64_t gold = 0;
     agrl_jw_obj(w);
-    agrl_jw_kstr(w, "id", text_of(d->pairs[i].a, "id"));
+    agrl_jw_kstr(w, "id", sbs_text(d->pairs[i].a, "id"));
     agrl_jw_kstr(w, "left", d->pairs[i].b_left ? "b" : "a");
     if (agrl_json_i64(agrl_json_get(d->pairs[i].a, "gold"), &gold)) agrl_jw_ki64(w, "gold", gold);
     agrl_jw_ki64(w, "a", tier_of(d->pairs[i].a));
@@ -125,7 +139,7 @@ void sbs_key_json(const sbs_draw *d, const char *a, const char *b, char sheet[17
   agrl_buf first = {0};
   char hex[65];
   put_key(d, a, b, "", &first);
-  for (size_t i = 0; i < d->n; i++) agrl_buf_addf(&first, "\n%s\n%s", text_of(d->pairs[i].a, "text"), text_of(d->pairs[i].b, "text"));
+  for (size_t i = 0; i < d->n; i++) agrl_buf_addf(&first, "\n%s\n%s", sbs_text(d->pairs[i].a, "text"), sbs_text(d->pairs[i].b, "text"));
   agrl_sha256 h = agrl_sha256_of(first.data, first.len);
   agrl_sha256_hex(&h, hex);
   snprintf(sheet, 17, "%.16s", hex);

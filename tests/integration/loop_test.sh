@@ -4,7 +4,7 @@
 # evaluated on the way, and two of them made into a grading sheet.
 . "$(dirname "$0")/lib.sh"
 make_data
-start_job --set grpo.versions=60 --set eval.interval=12 --set eval.rows=40 --set learner.keep=1
+start_job --set grpo.versions=60 --set eval.interval=12 --set eval.rows=40 --set eval.samples=2 --set learner.keep=1
 wait_for 60 "RL version 2" version_is 2
 agrlctl status --run-dir "$run" -o json | jq -e '.processes | length >= 5' >/dev/null || die "status -o json"
 for p in 0 1 2 3 10 11; do
@@ -51,7 +51,14 @@ jq -es --argjson n "$(ls -d "$run"/eval/v*/ | wc -l)" '.[0].curves.eval | length
   die "the report's curve has not every version that was evaluated"
 agrlctl sbs sft latest --run-dir "$run" --items 10 >"$work/sbs" || { cat "$work/sbs"; die "sbs"; }
 jq '{sheet, grades: [.items[] | {id, grade: (if .left == "b" then "left" else "right" end)}]}' "$run/sbs-sft-latest.key.json" >"$work/grades.json"
-agrlctl sbs --grades "$work/grades.json" --key "$run/sbs-sft-latest.key.json" -o json | jq -e '.gsb == 1 and .missing == 0 and .a == "sft"' >/dev/null ||
-  die "B is always graded better, and GSB is not 1"
+agrlctl sbs --grades "$work/grades.json" --key "$run/sbs-sft-latest.key.json" -o json |
+  jq -e '(.gsb == 1 or (.gsb == null and .good < 10)) and .bad == 0 and .missing == 0 and .a == "sft"' >/dev/null || die "B is always graded better, and GSB is not 1"
 agrlctl sbs sft latest --run-dir "$run" --items 10 --seed 2 >"$work/sbs" 2>&1 && die "another sheet's key was replaced"
+# Items that are not the checkpoint's are not graded in its name: it is evaluated again.
+jq '.checkpoint = "/somewhere/else"' "$run/eval/sft/eval.json" >"$work/eval.json" && cp "$work/eval.json" "$run/eval/sft/eval.json"
+agrlctl sbs sft latest --run-dir "$run" --out "$work/again.html" >"$work/sbs" 2>&1 || { cat "$work/sbs"; die "sbs with another's items"; }
+[ "$(jq -r .checkpoint "$run/eval/sft/eval.json")" = "$(realpath "$run/checkpoints/sft")" ] || die "another checkpoint's items were taken for those of sft"
+[ "$(grep -c 'evaluating again' "$work/sbs")" = 1 ] || { cat "$work/sbs"; die "not one side was evaluated again"; }
+# pass@k is kept where the report evaluates
+jq -e '.pass_at_k | length == 2' "$run/eval/latest/eval.json" >/dev/null || die "up evaluated without eval.samples"
 say ok

@@ -18,26 +18,34 @@ agrlctl sbs "$work/a.jsonl" "$work/b.jsonl" --items 12 --seed 9 --out "$page" >"
 grep -q '^12 of 30 items whose tiers differ (40 are in both)' "$work/out" || { cat "$work/out"; die 'items drawn'; }
 grep -Eo '(src|href)=.?(https?:)?//|@import|url\(' "$page" && die 'the sheet asks for something from elsewhere'
 
-# drive KEYS...: the sheet with these keys pressed, in the profile that remembers; the grades as exported
+# drive KEYS...: the sheet with these keys pressed, in the profile that remembers; the grades as exported. A key with + is held down:
+# it comes again and again.
 drive() {
   { sed 's,</body>.*,,' "$page"; echo '<pre id="result"></pre><script>'
-    for k in "$@"; do printf 'document.dispatchEvent(new KeyboardEvent("keydown", {key: "%s"}));\n' "$k"; done
+    for k in "$@"; do
+      printf 'document.dispatchEvent(new KeyboardEvent("keydown", {key: "%s"}));\n' "${k%+}"
+      case $k in *+) for _ in 1 2 3; do printf 'document.dispatchEvent(new KeyboardEvent("keydown", {key: "%s", repeat: true}));\n' "${k%+}"; done ;; esac
+    done
     printf '$("result").textContent = JSON.stringify({title: document.title, count: $("count").textContent, imgs: document.images.length, ...JSON.parse(result())});</script></body></html>\n'
   } >"$work/driven.html"
   dom "$work/driven.html" >"$work/dom" || { cat "$work/browser.log"; die 'the browser fails'; }
   sed -n 's,.*<pre id="result">\(.*\)</pre>.*,\1,p' "$work/dom" >"$work/grades.json"
   jq -e '.title == "agrl side by side" and .imgs == 0' "$work/grades.json" >/dev/null || { head -c 3000 "$work/dom"; die 'a text became markup, or the script failed'; }
 }
-drive 1 2 ArrowRight x Backspace ArrowLeft ArrowDown
+drive 1+ 2 ArrowRight x Backspace ArrowLeft ArrowDown+
 jq -e '.count == "Item 5 of 12, 4 graded" and [.grades[].grade] == ["left", "same", "left", "same"]' "$work/grades.json" >/dev/null ||
   { cat "$work/grades.json"; die 'the keys'; }
 drive 3 n n 3 u
 jq -e '.count == "Item 6 of 12, 6 graded" and [.grades[].grade] == ["left", "same", "left", "same", "right", "right"]' "$work/grades.json" >/dev/null ||
   { cat "$work/grades.json"; die 'the browser did not remember'; }
+agrlctl sbs --grades "$work/grades.json" >"$work/gsb" || die 'the key beside the grades was not found'
+grep -q '^GSB of .*: -   (fewer than 10 grades)$' "$work/gsb" || { cat "$work/gsb"; die 'GSB of 6 grades'; }
+grep -q 'only items whose tiers differ were graded: 30 of 40;' "$work/gsb" || { cat "$work/gsb"; die 'what GSB covers'; }
+drive u 1 3 2 1 3 1
 want=$(jq -s '.[0].grades as $g | .[1].items | map({key: .id, value: .left}) | from_entries as $left
   | [$g[] | if .grade == "same" then 0 elif (.grade == "left") == ($left[.id] == "b") then 1 else -1 end] | add / length' "$work/grades.json" "$key")
 agrlctl sbs --grades "$work/grades.json" -o json >"$work/gsb" || die 'the key beside the grades was not found'
-jq -e --argjson want "$want" '(.gsb - $want | fabs) < 1e-9 and .missing == 6' "$work/gsb" >/dev/null || { cat "$work/gsb"; die "GSB is not $want"; }
+jq -e --argjson want "$want" '(.gsb - $want | fabs) < 1e-9 and .missing == 0 and .differ == 30 and .common == 40 and .gsb_ci[0] < .gsb' "$work/gsb" >/dev/null || { cat "$work/gsb"; die "GSB is not $want"; }
 
 run=$work/run
 for label in sft latest v00000001-00000010 v00000001-00000020; do

@@ -156,8 +156,9 @@ static void what_cannot_be_drawn_is_refused(void **state) {
 // --- grades ---
 
 static const char key_text[] =
-    "{\"sheet\":\"s1\",\"a\":\"old\",\"b\":\"new\",\"items\":[{\"id\":\"1\",\"left\":\"a\"},{\"id\":\"2\",\"left\":\"b\"},{\"id\":\"3\",\"left\":\"b\"},"
-    "{\"id\":\"4\",\"left\":\"a\"},{\"id\":\"5\",\"left\":\"a\"},{\"id\":\"6\",\"left\":\"b\"}]}";
+    "{\"sheet\":\"s1\",\"a\":\"old\",\"b\":\"new\",\"common\":40,\"differ\":12,\"items\":[{\"id\":\"1\",\"left\":\"a\"},{\"id\":\"2\",\"left\":\"b\"},"
+    "{\"id\":\"3\",\"left\":\"b\"},{\"id\":\"4\",\"left\":\"a\"},{\"id\":\"5\",\"left\":\"a\"},{\"id\":\"6\",\"left\":\"b\"},{\"id\":\"7\",\"left\":\"a\"},"
+    "{\"id\":\"8\",\"left\":\"a\"},{\"id\":\"9\",\"left\":\"a\"},{\"id\":\"10\",\"left\":\"a\"},{\"id\":\"11\",\"left\":\"a\"}]}";
 
 static agrl_rc grade(const char *grades, sbs_gsb *g, agrl_error *err) {
   char *text = agrl_xasprintf("{\"sheet\":\"s1\",\"grades\":[%s]}", grades);
@@ -169,27 +170,33 @@ static agrl_rc grade(const char *grades, sbs_gsb *g, agrl_error *err) {
   return rc;
 }
 
+#define G(id, grade) "{\"id\":\"" id "\",\"grade\":\"" grade "\"}"
+
 static void gsb_by_hand(void **state) {
   sbs_gsb g;
-  // 1: right is B: good. 2: left is B: good. 3: right is A: bad. 4: same. 5: right is B: good. 6 is not graded.
-  assert_int_equal(grade("{\"id\":\"1\",\"grade\":\"right\"},{\"id\":\"2\",\"grade\":\"left\"},{\"id\":\"3\",\"grade\":\"right\"},"
-                         "{\"id\":\"4\",\"grade\":\"same\"},{\"id\":\"5\",\"grade\":\"right\"}", &g, NULL), AGRL_OK);
-  assert_true(g.good == 3 && g.same == 1 && g.bad == 1 && g.missing == 1);
-  assert_true(fabs(g.gsb - 2.0 / 5) < 1e-12);
+  // 1: right is B: good. 2: left is B: good. 3: right is A: bad. 4: same. 5, 7 to 9: right is B: good. 10: left is A: bad. 6 and 11 are not graded.
+  assert_int_equal(grade(G("1", "right") "," G("2", "left") "," G("3", "right") "," G("4", "same") "," G("5", "right") "," G("7", "right") ","
+                         G("8", "right") "," G("9", "right") "," G("10", "left"), &g, NULL), AGRL_OK);
+  assert_true(g.good == 6 && g.same == 1 && g.bad == 2 && g.missing == 2 && g.differ == 12 && g.common == 40);
+  assert_true(isnan(g.gsb) && isnan(g.low) && isnan(g.high));  // 9 grades
+  sbs_gsb_release(&g);
+  assert_int_equal(grade(G("1", "right") "," G("2", "left") "," G("3", "right") "," G("4", "same") "," G("5", "right") "," G("7", "right") ","
+                         G("8", "right") "," G("9", "right") "," G("10", "left") "," G("11", "right"), &g, NULL), AGRL_OK);
+  assert_true(g.good == 7 && fabs(g.gsb - 5.0 / 10) < 1e-12);
+  // by hand: 8/12 and 3/12, their difference 5/12, 1.959964 sqrt((11/12 - 25/144) / 12)
+  assert_true(fabs(g.low - (5.0 / 12 - 1.959964 * sqrt((11.0 / 12 - 25.0 / 144) / 12))) < 1e-9);
+  assert_true(fabs(g.high - (5.0 / 12 + 1.959964 * sqrt((11.0 / 12 - 25.0 / 144) / 12))) < 1e-9);
   assert_string_equal(g.a, "old");
   assert_string_equal(g.b, "new");
   sbs_gsb_release(&g);
   assert_int_equal(grade("", &g, NULL), AGRL_OK);
-  assert_true(isnan(g.gsb) && isnan(g.low) && g.missing == 6);
-  sbs_gsb_release(&g);
-  assert_int_equal(grade("{\"id\":\"1\",\"grade\":\"left\"},{\"id\":\"2\",\"grade\":\"right\"}", &g, NULL), AGRL_OK);
-  assert_true(g.gsb == -1 && g.low == -1 && g.high == -1);
+  assert_true(isnan(g.gsb) && isnan(g.low) && g.missing == 11);
   sbs_gsb_release(&g);
 }
 
 static void grades_that_cannot_be_are_refused(void **state) {
   static const char *const cases[][2] = {
-      {"{\"id\":\"7\",\"grade\":\"left\"}", "item \"7\" is not on the sheet"},
+      {"{\"id\":\"70\",\"grade\":\"left\"}", "item \"70\" is not on the sheet"},
       {"{\"id\":\"1\",\"grade\":\"left\"},{\"id\":\"1\",\"grade\":\"left\"}", "item \"1\" is graded twice"},
       {"{\"id\":\"1\",\"grade\":\"both\"}", "graded \"both\", expected left, same or right"},
       {"{\"id\":\"1\"}", "graded \"\", expected"},
@@ -216,34 +223,93 @@ static void grades_that_cannot_be_are_refused(void **state) {
   agrl_json_free(none);
 }
 
-// 300 grades: the interval is near the normal one of their mean.
-static void the_interval_has_the_right_width(void **state) {
+// A sheet of good + same + bad grades.
+static void gsb_of(int good, int same, int bad, sbs_gsb *g) {
   agrl_buf key = {0}, grades = {0};
-  for (int i = 0; i < 300; i++) {
+  for (int i = 0; i < good + same + bad; i++) {
     agrl_buf_addf(&key, "%s{\"id\":\"%d\",\"left\":\"%s\"}", i ? "," : "{\"sheet\":\"s\",\"a\":\"a\",\"b\":\"b\",\"items\":[", i, i % 2 ? "a" : "b");
     const char *b = i % 2 ? "right" : "left", *a = i % 2 ? "left" : "right";
-    agrl_buf_addf(&grades, "%s{\"id\":\"%d\",\"grade\":\"%s\"}", i ? "," : "{\"sheet\":\"s\",\"grades\":[", i, i < 150 ? b : i < 240 ? a : "same");
+    agrl_buf_addf(&grades, "%s{\"id\":\"%d\",\"grade\":\"%s\"}", i ? "," : "{\"sheet\":\"s\",\"grades\":[", i, i < good ? b : i < good + bad ? a : "same");
   }
   agrl_buf_adds(&key, "]}");
   agrl_buf_adds(&grades, "]}");
   agrl_json *k = parse(key.data, key.len), *j = parse(grades.data, grades.len);
-  sbs_gsb g;
-  assert_int_equal(sbs_grade(j, k, &g, NULL), AGRL_OK);
-  double mean = 60.0 / 300, half = 1.96 * sqrt((240.0 / 300 - mean * mean) / 300);
-  assert_true(fabs(g.gsb - mean) < 1e-12);
-  assert_true(fabs(g.low - (mean - half)) < 0.2 * half && fabs(g.high - (mean + half)) < 0.2 * half);
-  sbs_gsb_release(&g);
+  assert_int_equal(sbs_grade(j, k, g, NULL), AGRL_OK);
   agrl_json_free(k);
   agrl_json_free(j);
   agrl_buf_release(&key);
   agrl_buf_release(&grades);
 }
 
+// 300 grades: the interval is near the normal one of their mean.
+static void the_interval_has_the_right_width(void **state) {
+  sbs_gsb g;
+  gsb_of(150, 60, 90, &g);
+  double mean = 60.0 / 300, half = 1.96 * sqrt((240.0 / 300 - mean * mean) / 300);
+  assert_true(fabs(g.gsb - mean) < 1e-12);
+  assert_true(fabs(g.low - (mean - half)) < 0.05 * half && fabs(g.high - (mean + half)) < 0.05 * half);
+  sbs_gsb_release(&g);
+}
+
+// Where all grades are equal the interval keeps a width; over all that 12 grades may be it covers what is true often enough.
+static void the_interval_covers_at_the_edge(void **state) {
+  sbs_gsb g;
+  gsb_of(10, 0, 0, &g);
+  assert_true(g.gsb == 1 && g.high == 1 && g.low > 0.3 && g.low < 0.8);
+  sbs_gsb_release(&g);
+  gsb_of(0, 10, 0, &g);
+  assert_true(g.gsb == 0 && g.low < -0.1 && g.low > -0.5 && fabs(g.low + g.high) < 1e-12);
+  sbs_gsb_release(&g);
+  enum { GRADES = 12 };
+  static const double truths[][2] = {{0.95, 0.02}, {0.9, 0.05}, {0.5, 0.5}, {0.6, 0.2}, {0.1, 0.05}, {0.05, 0.9}, {0.3, 0.3}};
+  for (size_t t = 0; t < sizeof truths / sizeof *truths; t++) {
+    double p = truths[t][0], q = truths[t][1], covered = 0;
+    for (int good = 0; good <= GRADES; good++)
+      for (int bad = 0; bad + good <= GRADES; bad++) {
+        int same = GRADES - good - bad;
+        double chance = exp(lgamma(GRADES + 1) - lgamma(good + 1) - lgamma(bad + 1) - lgamma(same + 1)) * pow(p, good) * pow(q, bad) * pow(1 - p - q, same);
+        gsb_of(good, same, bad, &g);
+        if (g.low <= p - q && p - q <= g.high) covered += chance;
+        sbs_gsb_release(&g);
+      }
+    if (covered < 0.93) fail_msg("good %g, bad %g: covered %g", p, q, covered);
+  }
+}
+
+static void put(const char *path, const char *text) { assert_int_equal(agrl_file_write_atomic(path, text, strlen(text), NULL), AGRL_OK); }
+
+static void items_belong_to_the_checkpoint_that_their_result_names(void **state) {
+  char dir[] = "/tmp/agrl-sbs-XXXXXX";
+  assert_non_null(mkdtemp(dir));
+  char *one = agrl_path_join(dir, "one"), *two = agrl_path_join(dir, "two"), *latest = agrl_path_join(dir, "latest"), *result = agrl_path_join(dir, "eval.json");
+  char *text = agrl_xasprintf("{\"checkpoint\":\"%s\",\"n\":7}", one);
+  assert_true(!agrl_file_mkdirs(one, NULL) && !agrl_file_mkdirs(two, NULL) && !symlink("one", latest));
+  assert_false(sbs_items_belong(result, one, 7));  // no result
+  put(result, text);
+  assert_true(sbs_items_belong(result, one, 7));
+  assert_true(sbs_items_belong(result, latest, 7));
+  assert_false(sbs_items_belong(result, two, 7));
+  assert_false(sbs_items_belong(result, one, 6));
+  assert_true(!unlink(latest) && !symlink("two", latest));  // trained on meanwhile
+  assert_false(sbs_items_belong(result, latest, 7));
+  put(result, "{\"n\":7}");
+  assert_false(sbs_items_belong(result, one, 7));
+  put(result, "not JSON");
+  assert_false(sbs_items_belong(result, one, 7));
+  assert_int_equal(agrl_file_remove_tree(dir, NULL), AGRL_OK);
+  free(one);
+  free(two);
+  free(latest);
+  free(result);
+  free(text);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_sheet_is_blind_and_the_key_opens_it), cmocka_unit_test(what_cannot_be_drawn_is_refused),
       cmocka_unit_test(gsb_by_hand),                             cmocka_unit_test(grades_that_cannot_be_are_refused),
-      cmocka_unit_test(the_interval_has_the_right_width),
+      cmocka_unit_test(the_interval_has_the_right_width),        cmocka_unit_test(the_interval_covers_at_the_edge),
+      cmocka_unit_test(items_belong_to_the_checkpoint_that_their_result_names),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
