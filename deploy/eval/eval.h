@@ -30,14 +30,13 @@ typedef struct eval_item {
 } eval_item;
 
 typedef struct eval_interval {
-  double value, low, high;  // bootstrap 95 %
+  double value, low, high;  // bootstrap 95 %; low and high NaN where resamples do not differ
 } eval_interval;
 
 typedef struct eval_part {  // one query type
   const char *type;
   size_t n;
-  double accuracy, rule_adherence;
-  eval_interval macro_f1;
+  eval_interval accuracy, rule_adherence, macro_f1;
 } eval_part;
 
 typedef struct eval_bin {  // of the likeliest tier's probability
@@ -50,27 +49,29 @@ typedef struct eval_threshold {
   double b, dev_macro_f1;  // b gives the best macro F1 over the three classes on the dev rows; NaN without dev rows
   size_t dev_n, n;         // rows that chose it; the rest, which everything below is over
   eval_interval macro_f1, trace_macro_f1;  // by b; of the tiers that the traces state
-  double f1[EVAL_CLASSES];
+  eval_interval f1[EVAL_CLASSES];
   size_t confusion[EVAL_CLASSES][EVAL_CLASSES];  // [gold][by b]
 } eval_threshold;
 
 typedef struct eval_measures {
-  size_t n, samples;
-  eval_interval accuracy, macro_f1, rule_adherence, good_f1, f1[EVAL_TIERS];
-  double recall[EVAL_TIERS], format_rate, inconsistent_rate, ndcg10, mean_tokens;
+  size_t n, n_queries, samples;
+  eval_interval accuracy, macro_f1, rule_adherence, good_f1, f1[EVAL_TIERS], format_rate, inconsistent_rate;
+  eval_interval ndcg10;  // mean over the queries that have two products of different tiers
+  double recall[EVAL_TIERS], mean_tokens;
   size_t confusion[EVAL_TIERS][EVAL_TIERS + 1];  // [gold][predicted], last column: not readable
   eval_interval argmax_macro_f1, argmax_accuracy;  // of the likeliest tier
-  eval_interval ece, brier, log_loss;
+  double ece;  // without an interval: a resample's is larger by construction, see agrl-eval(1)
+  eval_interval brier, log_loss;
   eval_bin bins[EVAL_BINS];
   eval_threshold threshold;
   eval_interval pass[EVAL_MAX_SAMPLES];  // [k-1]
-  size_t n_types;
+  size_t n_types, types_left_out, rows_left_out;  // in the order met; those beyond EVAL_MAX_TYPES, and their rows
   eval_part types[EVAL_MAX_TYPES];
 } eval_measures;
 
 // dev: rows that choose b; NULL: those of items whose query hash says so (eval_is_dev), which the result then leaves out.
-// samples: traces sampled for every item (0: none). Bootstrap: 1,000 resamples of the items with a fixed seed, so that the
-// same items give the same interval; b stays as chosen. A measure of nothing is NaN: all of them when n is 0.
+// samples: traces sampled for every item (0: none). Bootstrap: 1,000 resamples of the queries, each with all its items (the
+// items of one query are not independent), with a fixed seed, so that the same items give the same interval; b stays as chosen. A measure of nothing is NaN: all of them when n is 0.
 void eval_measure(const eval_item *items, size_t n, size_t samples, const eval_item *dev, size_t n_dev, eval_measures *out);
 
 // score.c: what measures are made of
@@ -85,7 +86,7 @@ double eval_pass_at(size_t samples, size_t right, size_t k);
 // them. NaN when the class is no row's gold; when no class is.
 double eval_f1(const size_t *counts, int k, int class);
 double eval_macro_f1(const size_t *counts, int k);
-double eval_ndcg10(const eval_item *items, size_t n);
+double eval_ndcg10(const eval_item *const *items, size_t n);  // of one query; NaN without two tiers, or without scores
 
 typedef struct eval_options {
   const char *checkpoint;  // Hugging Face directory

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Measures over evaluated items. Everything with an interval is a function of one set of counts, made once from the items
-// and once from each resample of them.
+// and once from each resample of their queries.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,26 +13,42 @@
 #define LEAST_P 1e-15  // a gold tier of probability 0 costs 34.5 nats, not infinity
 
 typedef struct counts {
-  size_t n, right, rule, probable, argmax_right, rest;  // probable: items with p; rest: those not of dev
+  size_t n, right, rule, format, inconsistent, probable, argmax_right, rest;  // probable: items with p; rest: those not of dev
+  size_t ranked;  // queries that have an NDCG
   size_t trace[EVAL_TIERS][EVAL_TIERS + 1], argmax[EVAL_TIERS][EVAL_TIERS + 1];
   size_t by_b[EVAL_CLASSES][EVAL_CLASSES + 1], by_trace[EVAL_CLASSES][EVAL_CLASSES + 1];
   size_t types[EVAL_MAX_TYPES][EVAL_TIERS][EVAL_TIERS + 1];
+  size_t types_rule[EVAL_MAX_TYPES];
   size_t samples_right[EVAL_MAX_SAMPLES + 1];  // items by how many of their samples are right
   size_t bin_n[EVAL_BINS], bin_right[EVAL_BINS];
-  double bin_confidence[EVAL_BINS], brier, log_loss;
+  double bin_confidence[EVAL_BINS], brier, log_loss, ndcg;
 } counts;
 
 typedef struct item_code {  // what of an item is counted
   int gold, predicted, argmax, type, by_b, by_trace, bin;  // indices; by_b -1: dev or undefined; argmax -1: undefined
-  bool right, rule;
+  bool right, rule, format, consistent;
   uint32_t samples_right;
   double confidence, brier, log_loss;
 } item_code;
 
-// The statistics that get an interval, in the order of out[].
+typedef struct cluster {  // a query: what is drawn as one
+  size_t first, n;        // its items, as indices into the order by query
+  double ndcg;            // NaN: it ranks nothing
+} cluster;
+
+typedef struct subject {  // all that is resampled
+  const item_code *codes;    // by item
+  const eval_item **order;   // the items by query
+  const eval_item *items;
+  cluster *clusters;
+  size_t n, n_clusters, n_types, samples;
+} subject;
+
+// The statistics that get an interval, in the order of out[]. ECE gets none: agrl-eval(1) says why.
 enum {
-  ACCURACY, MACRO_F1, RULE, GOOD_F1, F1, ARGMAX_F1 = F1 + EVAL_TIERS, ARGMAX_ACCURACY, ECE, BRIER, LOG_LOSS, BY_B_F1, BY_TRACE_F1,
-  TYPES, PASS = TYPES + EVAL_MAX_TYPES, N_STATISTICS = PASS + EVAL_MAX_SAMPLES
+  ACCURACY, MACRO_F1, RULE, FORMAT, INCONSISTENT, NDCG, GOOD_F1, F1, ARGMAX_F1 = F1 + EVAL_TIERS, ARGMAX_ACCURACY, BRIER, LOG_LOSS,
+  BY_B_MACRO_F1, BY_TRACE_F1, BY_B_F1, TYPE_F1 = BY_B_F1 + EVAL_CLASSES, TYPE_ACCURACY = TYPE_F1 + EVAL_MAX_TYPES,
+  TYPE_RULE = TYPE_ACCURACY + EVAL_MAX_TYPES, PASS = TYPE_RULE + EVAL_MAX_TYPES, N_STATISTICS = PASS + EVAL_MAX_SAMPLES
 };
 
 static double share(double k, size_t n) { return n ? k / (double)n : NAN; }
@@ -51,7 +67,8 @@ static void take_p(const eval_item *it, item_code *c) {
 static item_code code_of(const eval_item *it, int type, double b, bool rest) {
   bool readable = it->predicted >= 1 && it->predicted <= EVAL_TIERS;
   item_code c = {.gold = it->gold - 1, .predicted = readable ? it->predicted - 1 : EVAL_TIERS, .argmax = -1, .type = type, .by_b = -1,
-                 .right = it->predicted == it->gold, .rule = it->g_rule, .samples_right = it->right};
+                 .right = it->predicted == it->gold, .rule = it->g_rule, .format = it->g_format, .consistent = it->consistent,
+                 .samples_right = it->right};
   c.by_trace = eval_class_of(it->predicted);
   if (isnan(it->score)) return c;
   take_p(it, &c);
@@ -63,8 +80,13 @@ static void add(counts *t, const item_code *c) {
   t->n++;
   t->right += c->right;
   t->rule += c->rule;
+  t->format += c->format;
+  t->inconsistent += !c->consistent;
   t->trace[c->gold][c->predicted]++;
-  if (c->type >= 0) t->types[c->type][c->gold][c->predicted]++;
+  if (c->type >= 0) {
+    t->types[c->type][c->gold][c->predicted]++;
+    t->types_rule[c->type] += c->rule;
+  }
   t->samples_right[c->samples_right]++;
   if (c->argmax < 0) return;
   t->probable++;
@@ -80,6 +102,13 @@ static void add(counts *t, const item_code *c) {
   t->rest++;
   t->by_b[gold][c->by_b]++;
   t->by_trace[gold][c->by_trace < 0 ? EVAL_CLASSES : c->by_trace]++;
+}
+
+static void add_query(counts *t, const subject *s, const cluster *q) {
+  for (size_t i = q->first; i < q->first + q->n; i++) add(t, &s->codes[s->order[i] - s->items]);
+  if (isnan(q->ndcg)) return;
+  t->ndcg += q->ndcg;
+  t->ranked++;
 }
 
 static double good_f1(const counts *t) {
@@ -107,50 +136,82 @@ static double pass_at(const counts *t, size_t samples, size_t k) {
   return share(sum, t->n);
 }
 
+static void type_statistics(const counts *t, size_t k, double *out) {
+  size_t n = 0, right = 0;
+  for (int g = 0; g < EVAL_TIERS; g++) {
+    right += t->types[k][g][g];
+    for (int p = 0; p <= EVAL_TIERS; p++) n += t->types[k][g][p];
+  }
+  out[TYPE_F1 + k] = eval_macro_f1(&t->types[k][0][0], EVAL_TIERS);
+  out[TYPE_ACCURACY + k] = share((double)right, n);
+  out[TYPE_RULE + k] = share((double)t->types_rule[k], n);
+}
+
 static void statistics(const counts *t, size_t n_types, size_t samples, double *out) {
   out[ACCURACY] = share((double)t->right, t->n);
   out[MACRO_F1] = eval_macro_f1(&t->trace[0][0], EVAL_TIERS);
   out[RULE] = share((double)t->rule, t->n);
+  out[FORMAT] = share((double)t->format, t->n);
+  out[INCONSISTENT] = share((double)t->inconsistent, t->n);
+  out[NDCG] = share(t->ndcg, t->ranked);
   out[GOOD_F1] = good_f1(t);
   for (int c = 0; c < EVAL_TIERS; c++) out[F1 + c] = eval_f1(&t->trace[0][0], EVAL_TIERS, c);
   out[ARGMAX_F1] = eval_macro_f1(&t->argmax[0][0], EVAL_TIERS);
   out[ARGMAX_ACCURACY] = share((double)t->argmax_right, t->probable);
-  out[ECE] = ece(t);
   out[BRIER] = share(t->brier, t->probable);
   out[LOG_LOSS] = share(t->log_loss, t->probable);
-  out[BY_B_F1] = eval_macro_f1(&t->by_b[0][0], EVAL_CLASSES);
+  out[BY_B_MACRO_F1] = eval_macro_f1(&t->by_b[0][0], EVAL_CLASSES);
   out[BY_TRACE_F1] = eval_macro_f1(&t->by_trace[0][0], EVAL_CLASSES);
-  for (size_t k = 0; k < n_types; k++) out[TYPES + k] = eval_macro_f1(&t->types[k][0][0], EVAL_TIERS);
+  for (int c = 0; c < EVAL_CLASSES; c++) out[BY_B_F1 + c] = eval_f1(&t->by_b[0][0], EVAL_CLASSES, c);
+  for (size_t k = 0; k < n_types; k++) type_statistics(t, k, out);
   for (size_t k = 1; k <= samples; k++) out[PASS + k - 1] = pass_at(t, samples, k);
 }
 
 // --- bootstrap ---
+
+static int by_query(const void *a, const void *b) {
+  const eval_item *x = *(const eval_item *const *)a, *y = *(const eval_item *const *)b;
+  int c = strcmp(x->row->query, y->row->query);
+  return c ? c : (x > y) - (x < y);
+}
+
+static void group_by_query(subject *s) {
+  s->order = agrl_xcalloc(s->n + 1, sizeof *s->order);
+  s->clusters = agrl_xcalloc(s->n + 1, sizeof *s->clusters);
+  for (size_t i = 0; i < s->n; i++) s->order[i] = &s->items[i];
+  qsort(s->order, s->n, sizeof *s->order, by_query);
+  for (size_t i = 0, j; i < s->n; i = j) {
+    for (j = i + 1; j < s->n && !strcmp(s->order[j]->row->query, s->order[i]->row->query);) j++;
+    s->clusters[s->n_clusters++] = (cluster){i, j - i, eval_ndcg10(s->order + i, j - i)};
+  }
+}
 
 static int by_value(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
   return (x > y) - (x < y);
 }
 
-// Over the resamples in which the measure is defined: those of one statistic lie N_STATISTICS apart.
+// Over the resamples in which the measure is defined: those of one statistic lie N_STATISTICS apart. Resamples that all give
+// the same (one query, or nothing but hits) say nothing of how sure it is.
 static eval_interval interval(double value, const double *drawn, double *room) {
   size_t n = 0;
   for (size_t i = 0; i < RESAMPLES; i++)
     if (!isnan(drawn[i * N_STATISTICS])) room[n++] = drawn[i * N_STATISTICS];
-  if (n == 0 || isnan(value)) return (eval_interval){value, NAN, NAN};
   qsort(room, n, sizeof *room, by_value);
+  if (n == 0 || isnan(value) || room[0] == room[n - 1]) return (eval_interval){value, NAN, NAN};
   return (eval_interval){value, room[n / 40], room[n - 1 - n / 40]};
 }
 
-static void bootstrap(const item_code *codes, size_t n, const counts *all, size_t n_types, size_t samples, eval_interval *out) {
+static void bootstrap(const subject *s, const counts *all, eval_interval *out) {
   double value[N_STATISTICS], *drawn = agrl_xcalloc((size_t)RESAMPLES * N_STATISTICS, sizeof *drawn), room[RESAMPLES];
   for (size_t k = 0; k < N_STATISTICS; k++) value[k] = NAN;
-  statistics(all, n_types, samples, value);
+  statistics(all, s->n_types, s->samples, value);
   agrl_rng rng;
   agrl_rng_init(&rng, 20251120, 7);
-  for (size_t r = 0; r < RESAMPLES && n; r++) {
+  for (size_t r = 0; r < RESAMPLES && s->n; r++) {
     counts t = {0};
-    for (size_t i = 0; i < n; i++) add(&t, &codes[agrl_rng_below(&rng, (uint32_t)n)]);
-    statistics(&t, n_types, samples, drawn + r * N_STATISTICS);
+    for (size_t i = 0; i < s->n_clusters; i++) add_query(&t, s, &s->clusters[agrl_rng_below(&rng, (uint32_t)s->n_clusters)]);
+    statistics(&t, s->n_types, s->samples, drawn + r * N_STATISTICS);
   }
   for (size_t k = 0; k < N_STATISTICS; k++) out[k] = interval(value[k], drawn + k, room);
   free(drawn);
@@ -164,6 +225,18 @@ static int type_of(eval_measures *out, const char *type) {
   if (k == EVAL_MAX_TYPES) return -1;
   if (k == out->n_types) out->types[out->n_types++] = (eval_part){.type = type};
   return (int)k;
+}
+
+static int by_type(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+
+// Types beyond EVAL_MAX_TYPES: how many, and their rows.
+static void count_left_out(const eval_item *items, const item_code *codes, size_t n, eval_measures *out) {
+  const char **types = agrl_xcalloc(n + 1, sizeof *types);
+  for (size_t i = 0; i < n; i++)
+    if (codes[i].type < 0) types[out->rows_left_out++] = items[i].row->type;
+  qsort(types, out->rows_left_out, sizeof *types, by_type);
+  for (size_t i = 0; i < out->rows_left_out; i++) out->types_left_out += i == 0 || strcmp(types[i], types[i - 1]) != 0;
+  free(types);
 }
 
 static void choose_b(const eval_item *items, size_t n, const eval_item *dev, size_t n_dev, eval_threshold *out) {
@@ -189,60 +262,60 @@ static void take_counts(const counts *t, eval_measures *out) {
   }
   for (int b = 0; b < EVAL_BINS; b++)
     out->bins[b] = (eval_bin){t->bin_n[b], share(t->bin_confidence[b], t->bin_n[b]), share((double)t->bin_right[b], t->bin_n[b])};
+  out->ece = ece(t);
   out->threshold.n = t->rest;
-  for (int g = 0; g < EVAL_CLASSES; g++) {
-    out->threshold.f1[g] = eval_f1(&t->by_b[0][0], EVAL_CLASSES, g);
+  for (int g = 0; g < EVAL_CLASSES; g++)
     for (int p = 0; p < EVAL_CLASSES; p++) out->threshold.confusion[g][p] = t->by_b[g][p];
-  }
 }
 
 static void take_intervals(const eval_interval *s, eval_measures *out) {
   out->accuracy = s[ACCURACY];
   out->macro_f1 = s[MACRO_F1];
   out->rule_adherence = s[RULE];
+  out->format_rate = s[FORMAT];
+  out->inconsistent_rate = s[INCONSISTENT];
+  out->ndcg10 = s[NDCG];
   out->good_f1 = s[GOOD_F1];
   memcpy(out->f1, s + F1, sizeof out->f1);
   out->argmax_macro_f1 = s[ARGMAX_F1];
   out->argmax_accuracy = s[ARGMAX_ACCURACY];
-  out->ece = s[ECE];
   out->brier = s[BRIER];
   out->log_loss = s[LOG_LOSS];
-  out->threshold.macro_f1 = s[BY_B_F1];
+  out->threshold.macro_f1 = s[BY_B_MACRO_F1];
   out->threshold.trace_macro_f1 = s[BY_TRACE_F1];
-  for (size_t k = 0; k < out->n_types; k++) out->types[k].macro_f1 = s[TYPES + k];
+  memcpy(out->threshold.f1, s + BY_B_F1, sizeof out->threshold.f1);
+  for (size_t k = 0; k < out->n_types; k++) {
+    out->types[k].macro_f1 = s[TYPE_F1 + k];
+    out->types[k].accuracy = s[TYPE_ACCURACY + k];
+    out->types[k].rule_adherence = s[TYPE_RULE + k];
+  }
   memcpy(out->pass, s + PASS, sizeof out->pass);
 }
 
 void eval_measure(const eval_item *items, size_t n, size_t samples, const eval_item *dev, size_t n_dev, eval_measures *out) {
   *out = (eval_measures){.n = n, .samples = samples};
   item_code *codes = agrl_xcalloc(n + 1, sizeof *codes);
-  counts all = {0};
-  size_t format = 0, consistent = 0, tokens = 0, right[EVAL_MAX_TYPES] = {0}, rule[EVAL_MAX_TYPES] = {0};
+  size_t tokens = 0;
   choose_b(items, n, dev, n_dev, &out->threshold);
   for (size_t i = 0; i < n; i++) {
     const eval_item *it = &items[i];
     int type = type_of(out, it->row->type);
     codes[i] = code_of(it, type, out->threshold.b, dev || !eval_is_dev(it->row->query));
-    add(&all, &codes[i]);
-    format += it->g_format;
-    consistent += it->consistent;
     tokens += it->tokens;
-    if (type < 0) continue;
-    out->types[type].n++;
-    right[type] += codes[i].right;
-    rule[type] += codes[i].rule;
+    if (type >= 0) out->types[type].n++;
   }
-  for (size_t k = 0; k < out->n_types; k++) {
-    out->types[k].accuracy = share((double)right[k], out->types[k].n);
-    out->types[k].rule_adherence = share((double)rule[k], out->types[k].n);
-  }
-  out->format_rate = share((double)format, n);
-  out->inconsistent_rate = share((double)(n - consistent), n);
   out->mean_tokens = share((double)tokens, n);
-  out->ndcg10 = eval_ndcg10(items, n);
+  count_left_out(items, codes, n, out);
+  subject s = {.codes = codes, .items = items, .n = n, .n_types = out->n_types, .samples = samples};
+  group_by_query(&s);
+  out->n_queries = s.n_clusters;
+  counts all = {0};
+  for (size_t i = 0; i < s.n_clusters; i++) add_query(&all, &s, &s.clusters[i]);
   take_counts(&all, out);
-  eval_interval s[N_STATISTICS];
-  bootstrap(codes, n, &all, out->n_types, samples, s);
-  take_intervals(s, out);
+  eval_interval found[N_STATISTICS];
+  bootstrap(&s, &all, found);
+  take_intervals(found, out);
+  free(s.order);
+  free(s.clusters);
   free(codes);
 }

@@ -50,12 +50,13 @@ static void put_types(agrl_jw *w, const eval_measures *m) {
     agrl_jw_key(w, *p->type ? p->type : "untyped");
     agrl_jw_obj(w);
     agrl_jw_ku64(w, "n", p->n);
-    agrl_jw_kf64(w, "accuracy", p->accuracy);
+    put_interval(w, "accuracy", &p->accuracy);
     put_interval(w, "macro_f1", &p->macro_f1);
-    agrl_jw_kf64(w, "rule_adherence", p->rule_adherence);
+    put_interval(w, "rule_adherence", &p->rule_adherence);
     agrl_jw_end_obj(w);
   }
   agrl_jw_end_obj(w);
+  agrl_jw_ku64(w, "types_left_out", m->types_left_out);
 }
 
 static void put_counts(agrl_jw *w, const char *key, const size_t *counts, int rows, int columns, int stride) {
@@ -85,7 +86,7 @@ static void put_calibration(agrl_jw *w, const eval_measures *m) {
   agrl_jw_end_obj(w);
   agrl_jw_key(w, "calibration");
   agrl_jw_obj(w);
-  put_interval(w, "ece", &m->ece);
+  agrl_jw_kf64(w, "ece", m->ece);
   put_interval(w, "brier", &m->brier);
   put_interval(w, "log_loss", &m->log_loss);
   agrl_jw_key(w, "bins");
@@ -116,7 +117,11 @@ static void put_threshold(agrl_jw *w, const eval_measures *m, const eval_head *h
   put_interval(w, "trace_macro_f1", &t->trace_macro_f1);
   agrl_jw_key(w, "f1");
   agrl_jw_obj(w);
-  for (int c = 0; c < EVAL_CLASSES; c++) agrl_jw_kf64(w, class_names[c], t->f1[c]);
+  for (int c = 0; c < EVAL_CLASSES; c++) agrl_jw_kf64(w, class_names[c], t->f1[c].value);
+  agrl_jw_end_obj(w);
+  agrl_jw_key(w, "f1_ci");
+  agrl_jw_obj(w);
+  for (int c = 0; c < EVAL_CLASSES; c++) put_ci(w, class_names[c], &t->f1[c]);
   agrl_jw_end_obj(w);
   put_counts(w, "confusion", &t->confusion[0][0], EVAL_CLASSES, EVAL_CLASSES, EVAL_CLASSES);
   agrl_jw_end_obj(w);
@@ -144,14 +149,15 @@ void eval_json(const eval_measures *m, const eval_head *h, agrl_buf *out) {
   agrl_jw_ku64(&w, "epoch", h->version >> 32);
   agrl_jw_kstr(&w, "split", h->split);
   agrl_jw_ku64(&w, "n", m->n);
+  agrl_jw_ku64(&w, "queries", m->n_queries);
   agrl_jw_ku64(&w, "skipped", h->skipped);
   put_interval(&w, "accuracy", &m->accuracy);
   put_interval(&w, "macro_f1", &m->macro_f1);
   put_interval(&w, "rule_adherence", &m->rule_adherence);
   put_interval(&w, "good_f1", &m->good_f1);
-  agrl_jw_kf64(&w, "format_rate", m->format_rate);
-  agrl_jw_kf64(&w, "inconsistent_rate", m->inconsistent_rate);
-  agrl_jw_kf64(&w, "ndcg10", m->ndcg10);
+  put_interval(&w, "format_rate", &m->format_rate);
+  put_interval(&w, "inconsistent_rate", &m->inconsistent_rate);
+  put_interval(&w, "ndcg10", &m->ndcg10);
   agrl_jw_kf64(&w, "mean_tokens", m->mean_tokens);
   put_f1(&w, m);
   put_types(&w, m);
@@ -200,9 +206,18 @@ void eval_items_json(const eval_item *items, size_t n, size_t samples, agrl_buf 
 
 // --- text ---
 
+static void number(agrl_buf *out, const eval_interval *v) {
+  if (isnan(v->value)) agrl_buf_addc(out, '-');
+  else if (isnan(v->low)) agrl_buf_addf(out, "%.4f", v->value);
+  else agrl_buf_addf(out, "%.4f   [%.4f, %.4f]", v->value, v->low, v->high);
+}
+
 static void row(agrl_buf *out, const char *name, const eval_interval *v) {
-  if (isnan(v->value)) agrl_buf_addf(out, "  %-22s -\n", name);
-  else agrl_buf_addf(out, "  %-22s %.4f   [%.4f, %.4f]\n", name, v->value, v->low, v->high);
+  agrl_buf_adds(out, "  ");
+  agrl_buf_add_cell(out, name, 22);
+  agrl_buf_addc(out, ' ');
+  number(out, v);
+  agrl_buf_addc(out, '\n');
 }
 
 static void confusion_text(const eval_measures *m, agrl_buf *out) {
@@ -223,7 +238,7 @@ static void probability_text(const eval_measures *m, const eval_head *h, agrl_bu
   agrl_buf_adds(out, "tier probabilities at the first generated position\n");
   row(out, "macro F1, likeliest", &m->argmax_macro_f1);
   row(out, "accuracy, likeliest", &m->argmax_accuracy);
-  row(out, "ECE", &m->ece);
+  agrl_buf_addf(out, "  %-22s %.4f\n", "ECE", m->ece);
   row(out, "Brier score", &m->brier);
   row(out, "log loss, nats", &m->log_loss);
   for (int b = 0; b < EVAL_BINS; b++)
@@ -238,10 +253,28 @@ static void probability_text(const eval_measures *m, const eval_head *h, agrl_bu
                 t->dev_n, h->dev ? "rows of " : "", h->dev ? h->dev : own_dev, t->dev_macro_f1, t->n);
   row(out, "macro F1", &t->macro_f1);
   row(out, "  of the traces' tiers", &t->trace_macro_f1);
-  agrl_buf_addf(out, "  %-22s", "F1");
-  for (int c = EVAL_GOOD; c >= EVAL_BAD; c--)
-    if (!isnan(t->f1[c])) agrl_buf_addf(out, " %s: %.3f ", class_names[c], t->f1[c]);
-  agrl_buf_addc(out, '\n');
+  for (int c = EVAL_GOOD; c >= EVAL_BAD; c--) {
+    char name[16];
+    snprintf(name, sizeof name, "F1 of %s", class_names[c]);
+    row(out, name, &t->f1[c]);
+  }
+}
+
+static void types_text(const eval_measures *m, agrl_buf *out) {
+  agrl_buf_adds(out, "by query type: macro F1, accuracy, rule adherence\n");
+  for (size_t i = 0; i < m->n_types; i++) {
+    const eval_part *p = &m->types[i];
+    const eval_interval *const cells[] = {&p->macro_f1, &p->accuracy, &p->rule_adherence};
+    agrl_buf_adds(out, "  ");
+    agrl_buf_add_cell(out, *p->type ? p->type : "untyped", 22);
+    for (size_t k = 0; k < 3; k++) {
+      agrl_buf_adds(out, k ? "   " : " ");
+      number(out, cells[k]);
+    }
+    agrl_buf_addf(out, "  (%zu rows)\n", p->n);
+  }
+  if (m->types_left_out)
+    agrl_buf_addf(out, "  left out: %zu more query types (%zu rows), %d are shown at most\n", m->types_left_out, m->rows_left_out, EVAL_MAX_TYPES);
 }
 
 void eval_text(const eval_measures *m, const eval_head *h, agrl_buf *out) {
@@ -249,7 +282,8 @@ void eval_text(const eval_measures *m, const eval_head *h, agrl_buf *out) {
     agrl_buf_addf(out, "%s on %s: no row was measured\n", h->checkpoint, h->split);
     return;
   }
-  agrl_buf_addf(out, "%s on %s: %zu rows (95%% bootstrap intervals)\n", h->checkpoint, h->split, m->n);
+  agrl_buf_addf(out, "%s on %s: %zu rows of %zu queries (95%% bootstrap intervals over the queries)\n", h->checkpoint, h->split, m->n,
+                m->n_queries);
   row(out, "macro F1", &m->macro_f1);
   row(out, "accuracy", &m->accuracy);
   row(out, "Good F1 (4+3)", &m->good_f1);
@@ -259,20 +293,15 @@ void eval_text(const eval_measures *m, const eval_head *h, agrl_buf *out) {
     snprintf(name, sizeof name, "F1 of tier %d", c + 1);
     row(out, name, &m->f1[c]);
   }
-  agrl_buf_addf(out, "  %-22s %.4f\n", "well-formed traces", m->format_rate);
-  agrl_buf_addf(out, "  %-22s %.4f\n", "label-chain conflicts", m->inconsistent_rate);
-  if (!isnan(m->ndcg10)) agrl_buf_addf(out, "  %-22s %.4f\n", "NDCG@10", m->ndcg10);
+  row(out, "well-formed traces", &m->format_rate);
+  row(out, "label-chain conflicts", &m->inconsistent_rate);
+  row(out, "NDCG@10", &m->ndcg10);
   for (size_t k = 0; k < m->samples; k++) {
     char name[32];
     snprintf(name, sizeof name, "pass@%zu", k + 1);
     row(out, name, &m->pass[k]);
   }
-  agrl_buf_adds(out, "by query type: macro F1, accuracy\n");
-  for (size_t i = 0; i < m->n_types; i++) {
-    const eval_part *p = &m->types[i];
-    agrl_buf_addf(out, "  %-22.22s %.4f   [%.4f, %.4f]   %.4f  (%zu rows)\n", *p->type ? p->type : "untyped", p->macro_f1.value,
-                  p->macro_f1.low, p->macro_f1.high, p->accuracy, p->n);
-  }
+  types_text(m, out);
   confusion_text(m, out);
   probability_text(m, h, out);
 }

@@ -93,10 +93,9 @@ double eval_choose_b(const eval_item *const *items, size_t n, double *macro_f1) 
 
 // --- NDCG@10 ---
 
-static int by_query(const void *a, const void *b) {
+static int by_score_down(const void *a, const void *b) {
   const eval_item *x = *(const eval_item *const *)a, *y = *(const eval_item *const *)b;
-  int c = strcmp(x->row->query, y->row->query);
-  return c ? c : (x->score < y->score) - (x->score > y->score);
+  return x->score != y->score ? (x->score < y->score) - (x->score > y->score) : (x > y) - (x < y);
 }
 
 static int by_gold_down(const void *a, const void *b) { return *(const int *)b - *(const int *)a; }
@@ -107,29 +106,23 @@ static double dcg(const int *gold, size_t n) {
   return sum;
 }
 
-// NaN when no query has two candidates of different tiers, or scores are undefined.
-double eval_ndcg10(const eval_item *items, size_t n) {
+double eval_ndcg10(const eval_item *const *items, size_t n) {
   const eval_item **p = agrl_xcalloc(n + 1, sizeof *p);
   int *gold = agrl_xcalloc(n + 1, sizeof *gold);
-  bool defined = true;
+  bool defined = n > 1;
   for (size_t i = 0; i < n; i++) {
-    p[i] = &items[i];
-    defined &= !isnan(items[i].score);
+    p[i] = items[i];
+    defined &= !isnan(items[i]->score);
   }
-  qsort(p, n, sizeof *p, by_query);
-  double sum = 0;
-  size_t queries = 0;
-  for (size_t i = 0, j; i < n && defined; i = j) {
-    for (j = i; j < n && !strcmp(p[j]->row->query, p[i]->row->query); j++) gold[j - i] = p[j]->gold;
-    if (j - i < 2) continue;
-    double got = dcg(gold, j - i);
-    qsort(gold, j - i, sizeof *gold, by_gold_down);
-    double ideal = dcg(gold, j - i);
-    if (ideal <= 0 || gold[0] == gold[j - i - 1]) continue;
-    sum += got / ideal;
-    queries++;
+  double value = NAN;
+  if (defined) {
+    qsort(p, n, sizeof *p, by_score_down);
+    for (size_t i = 0; i < n; i++) gold[i] = p[i]->gold;
+    double got = dcg(gold, n);
+    qsort(gold, n, sizeof *gold, by_gold_down);
+    if (gold[0] != gold[n - 1]) value = got / dcg(gold, n);
   }
   free(p);
   free(gold);
-  return queries ? sum / (double)queries : NAN;
+  return value;
 }

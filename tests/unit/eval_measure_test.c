@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -50,12 +51,13 @@ static void measures_by_hand(void **state) {
   NEAR(m.macro_f1.value, 2.0 / 3);
   NEAR(m.good_f1.value, 1.0);  // 4 and 3 are both Good
   NEAR(m.rule_adherence.value, 0.6);
-  NEAR(m.format_rate, 0.8);
-  NEAR(m.inconsistent_rate, 0.4);
+  NEAR(m.format_rate.value, 0.8);
+  NEAR(m.inconsistent_rate.value, 0.4);
   assert_int_equal(m.confusion[0][EVAL_TIERS], 1);
   assert_int_equal(m.n_types, 2);
   assert_string_equal(m.types[0].type, "plain");
-  NEAR(m.types[1].accuracy, 1.0);
+  NEAR(m.types[1].accuracy.value, 1.0);
+  NEAR(m.types[0].rule_adherence.value, 2.0 / 3);
   assert_true(m.accuracy.low <= 0.6 && m.accuracy.high >= 0.6 && m.accuracy.low < m.accuracy.high);
 }
 
@@ -65,31 +67,35 @@ static void ndcg_orders_by_score(void **state) {
   const eval_item alone[] = {item(4, 4, true, "", "q", 1), item(2, 2, true, "", "r", 2)};
   eval_measures m;
   measure(right, 3, &m);
-  NEAR(m.ndcg10, 1.0);
+  NEAR(m.ndcg10.value, 1.0);
   measure(wrong, 3, &m);
-  NEAR(m.ndcg10, (0 + 1 / log2(3) + 7 / 2.0) / (7 + 1 / log2(3)));
+  NEAR(m.ndcg10.value, (0 + 1 / log2(3) + 7 / 2.0) / (7 + 1 / log2(3)));
   measure(alone, 2, &m);
-  assert_true(isnan(m.ndcg10));  // no query with two candidates
+  assert_true(isnan(m.ndcg10.value));  // no query with two candidates
 }
 
 static void same_items_same_interval(void **state) {
   eval_item items[40];
-  for (int i = 0; i < 40; i++) items[i] = item(i % 4 + 1, i % 3 ? i % 4 + 1 : 1, true, "", "q", 1);
+  for (int i = 0; i < 40; i++) {
+    snprintf(queries[i], sizeof queries[i], "q%d", i / 2);
+    items[i] = item(i % 4 + 1, i % 3 ? i % 4 + 1 : 1, true, "", queries[i], 1);
+  }
   eval_measures a, b;
   measure(items, 40, &a);
   measure(items, 40, &b);
   assert_memory_equal(&a.macro_f1, &b.macro_f1, sizeof a.macro_f1);
   assert_memory_equal(a.f1, b.f1, sizeof a.f1);
+  assert_true(a.macro_f1.low < a.macro_f1.high);
 }
 
 static void nothing_measured_is_undefined(void **state) {
   eval_measures m;
   agrl_buf b = {0};
   eval_measure(NULL, 0, 4, NULL, 0, &m);
-  const eval_interval *all[] = {&m.accuracy, &m.macro_f1, &m.rule_adherence, &m.good_f1, &m.argmax_macro_f1, &m.argmax_accuracy, &m.ece,
-                                &m.brier, &m.log_loss, &m.threshold.macro_f1, &m.pass[0], &m.pass[3]};
+  const eval_interval *all[] = {&m.accuracy, &m.macro_f1, &m.rule_adherence, &m.good_f1, &m.argmax_macro_f1, &m.argmax_accuracy, &m.ndcg10,
+                                &m.format_rate, &m.brier, &m.log_loss, &m.threshold.macro_f1, &m.pass[0], &m.pass[3]};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) assert_true(isnan(all[i]->value) && isnan(all[i]->low) && isnan(all[i]->high));
-  assert_true(isnan(m.format_rate) && isnan(m.ndcg10) && isnan(m.mean_tokens) && isnan(m.f1[0].value) && isnan(m.recall[3]));
+  assert_true(isnan(m.ece) && isnan(m.mean_tokens) && isnan(m.f1[0].value) && isnan(m.recall[3]));
   const eval_head head = {"ckpt", "eval", NULL, 1, 7};
   eval_json(&m, &head, &b);
   assert_non_null(strstr(b.data, "\"skipped\":7,\"accuracy\":null,\"accuracy_ci\":[null,null]"));
@@ -99,13 +105,29 @@ static void nothing_measured_is_undefined(void **state) {
   agrl_buf_release(&b);
 }
 
-// Two of three items are of tier 1 and called so: most resamples define Good F1, the rest must not spoil the interval.
+// Two of four items are of tier 1 and called so: some resamples define no Good F1, which must not spoil the interval.
 static void an_interval_is_over_what_is_defined(void **state) {
-  const eval_item items[] = {item(1, 1, true, "", "q", 1), item(1, 1, true, "", "q", 1), item(4, 4, true, "", "q", 4)};
+  const eval_item items[] = {item(1, 1, true, "", "q", 1), item(1, 1, true, "", "r", 1), item(4, 4, true, "", "s", 4), item(3, 1, true, "", "t", 4)};
   eval_measures m;
-  measure(items, 3, &m);
-  NEAR(m.good_f1.low, 1);
+  measure(items, 4, &m);
+  NEAR(m.good_f1.low, 0);
   NEAR(m.good_f1.high, 1);
+}
+
+// One query, or nothing but hits: all resamples are the same, and the bootstrap has nothing to say.
+static void no_interval_where_resamples_do_not_differ(void **state) {
+  const eval_item one[] = {item(1, 1, true, "", "q", 1), item(1, 4, true, "", "q", 1)}, hits[] = {item(1, 1, true, "", "q", 1), item(4, 4, true, "", "r", 1)};
+  eval_measures m;
+  measure(one, 2, &m);
+  assert_true(m.accuracy.value == 0.5 && isnan(m.accuracy.low) && isnan(m.accuracy.high));
+  measure(hits, 2, &m);
+  assert_true(m.accuracy.value == 1 && isnan(m.accuracy.low) && isnan(m.accuracy.high));
+  agrl_buf out = {0};
+  const eval_head head = {"ckpt", "eval", NULL, 1, 0};
+  eval_text(&m, &head, &out);
+  assert_non_null(strstr(out.data, "  accuracy               1.0000\n"));
+  assert_null(strstr(out.data, "nan"));
+  agrl_buf_release(&out);
 }
 
 // --- random items, measured the slow way ---
@@ -199,7 +221,7 @@ static void probabilities_are_measured_as_the_slow_way_does(void **state) {
   NEAR(m.argmax_macro_f1.value, slow_macro_f1(gold, said, N, 4));
   NEAR(m.brier.value, brier / N);
   NEAR(m.log_loss.value, loss / N);
-  NEAR(m.ece.value, ece);
+  NEAR(m.ece, ece);
   for (size_t i = 0; i < N; i++) said[i] = items[i].predicted - 1;
   NEAR(m.macro_f1.value, slow_macro_f1(gold, said, N, 4));
   for (size_t k = 0; k < 3; k++) {  // items i of type i % 3
@@ -319,6 +341,174 @@ static void intervals_have_the_right_width(void **state) {
   for (int c = 0; c < 4; c++) assert_true(m.f1[c].low < m.f1[c].value && m.f1[c].value < m.f1[c].high);
 }
 
+// --- the bootstrap, the slow way ---
+
+static double slow_dcg(const int *gold, size_t n) {
+  double sum = 0;
+  for (size_t i = 0; i < n && i < 10; i++) sum += (pow(2, gold[i] - 1) - 1) / log2((double)i + 2);
+  return sum;
+}
+
+// Of items that are one query.
+static double slow_ndcg(const eval_item *items, size_t n) {
+  int by_score[8], best[8];
+  bool taken[8] = {false};
+  for (size_t k = 0; k < n; k++) {
+    size_t top = n;
+    for (size_t i = 0; i < n; i++)
+      if (!taken[i] && (top == n || items[i].score > items[top].score)) top = i;
+    taken[top] = true;
+    by_score[k] = best[k] = items[top].gold;
+  }
+  for (size_t i = 0; i < n; i++)
+    for (size_t k = i + 1; k < n; k++)
+      if (best[k] > best[i]) {
+        int t = best[i];
+        best[i] = best[k];
+        best[k] = t;
+      }
+  return best[0] == best[n - 1] ? NAN : slow_dcg(by_score, n) / slow_dcg(best, n);
+}
+
+enum { S_ACCURACY, S_MACRO, S_FORMAT, S_CONFLICTS, S_NDCG, S_TYPE_F1, S_TYPE_ACCURACY, S_TYPE_RULE, S_BY_B, S_BRIER, S_N };
+
+// Three items a query; drawn: the queries of this resample.
+static void slow_statistics(const eval_item *items, const size_t *drawn, size_t queries_n, double b, double *out) {
+  static int gold[MAX_ITEMS], said[MAX_ITEMS], type_gold[MAX_ITEMS], type_said[MAX_ITEMS], three[MAX_ITEMS], three_said[MAX_ITEMS];
+  double n = 0, right = 0, format = 0, conflicts = 0, ndcg = 0, ranked = 0, type_right = 0, type_rule = 0, brier = 0;
+  size_t types = 0, rest = 0;
+  for (size_t q = 0; q < queries_n; q++) {
+    const eval_item *of = items + 3 * drawn[q];
+    double v = slow_ndcg(of, 3);
+    if (!isnan(v)) ndcg += v, ranked++;
+    for (const eval_item *it = of; it < of + 3; it++) {
+      gold[(size_t)n] = it->gold - 1;
+      said[(size_t)n] = it->predicted - 1;
+      n++, right += it->gold == it->predicted, format += it->g_format, conflicts += !it->consistent;
+      for (int t = 0; t < 4; t++) brier += pow(it->p[t] - (it->gold == t + 1), 2);
+      if (!eval_is_dev(it->row->query)) three[rest] = class3(it->gold), three_said[rest++] = class_at(it, b);
+      if (strcmp(it->row->type, "negation") != 0) continue;
+      type_gold[types] = it->gold - 1;
+      type_said[types++] = it->predicted - 1;
+      type_right += it->gold == it->predicted, type_rule += it->g_rule;
+    }
+  }
+  out[S_ACCURACY] = right / n;
+  out[S_MACRO] = slow_macro_f1(gold, said, (size_t)n, 4);
+  out[S_FORMAT] = format / n;
+  out[S_CONFLICTS] = conflicts / n;
+  out[S_NDCG] = ndcg / ranked;
+  out[S_TYPE_F1] = slow_macro_f1(type_gold, type_said, types, 4);
+  out[S_TYPE_ACCURACY] = type_right / (double)types;
+  out[S_TYPE_RULE] = type_rule / (double)types;
+  out[S_BY_B] = slow_macro_f1(three, three_said, rest, 3);
+  out[S_BRIER] = brier / n;
+}
+
+static int by_value(const void *a, const void *b) { return *(const double *)a < *(const double *)b ? -1 : *(const double *)a > *(const double *)b; }
+
+static void queries_are_resampled_whole(void **state) {
+  enum { Q = 60, R = 1000 };
+  static eval_item items[3 * Q];
+  static eval_measures m;
+  static double all[S_N][R];
+  random_items(items, 3 * Q, 0);
+  for (size_t i = 0; i < 3 * Q; i++) {  // the order of strcmp is the order of the draw
+    snprintf(queries[i], sizeof queries[i], "query %03zu", i / 3);
+    items[i].consistent = i % 5 != 0;
+  }
+  eval_measure(items, 3 * Q, 0, NULL, 0, &m);
+  assert_int_equal(m.n_queries, Q);
+  agrl_rng rng;
+  agrl_rng_init(&rng, 20251120, 7);
+  for (size_t r = 0; r < R; r++) {
+    size_t drawn[Q];
+    double v[S_N];
+    for (size_t q = 0; q < Q; q++) drawn[q] = agrl_rng_below(&rng, Q);
+    slow_statistics(items, drawn, Q, m.threshold.b, v);
+    for (int k = 0; k < S_N; k++) all[k][r] = v[k];
+  }
+  const eval_interval *got[S_N] = {&m.accuracy, &m.macro_f1, &m.format_rate, &m.inconsistent_rate, &m.ndcg10, &m.types[1].macro_f1,
+                                   &m.types[1].accuracy, &m.types[1].rule_adherence, &m.threshold.macro_f1, &m.brier};
+  size_t once[Q];
+  double v[S_N];
+  for (size_t q = 0; q < Q; q++) once[q] = q;
+  slow_statistics(items, once, Q, m.threshold.b, v);
+  assert_string_equal(m.types[1].type, "negation");
+  for (int k = 0; k < S_N; k++) {
+    qsort(all[k], R, sizeof all[k][0], by_value);
+    if (fabs(got[k]->value - v[k]) > 1e-9 || fabs(got[k]->low - all[k][25]) > 1e-9 || fabs(got[k]->high - all[k][974]) > 1e-9)
+      fail_msg("statistic %d: %g [%g, %g], slowly %g [%g, %g]", k, got[k]->value, got[k]->low, got[k]->high, v[k], all[k][25], all[k][974]);
+    assert_true(got[k]->low < got[k]->value && got[k]->value < got[k]->high);
+  }
+}
+
+// Five rows of a query that are all right or all wrong are one observation, not five.
+static void rows_of_a_query_are_not_independent(void **state) {
+  enum { Q = 200 };
+  static eval_item items[5 * Q];
+  static eval_measures m;
+  n_rows = 0;
+  for (size_t i = 0; i < 5 * Q; i++) {
+    snprintf(queries[i], sizeof queries[i], "q%zu", i % Q);
+    items[i] = item(1, i % Q < 60 ? 2 : 1, true, "", queries[i], NAN);
+  }
+  eval_measure(items, 5 * Q, 0, NULL, 0, &m);
+  double half = 1.96 * sqrt(0.3 * 0.7 / Q);
+  NEAR(m.accuracy.value, 0.7);
+  assert_true(fabs(m.accuracy.low - (0.7 - half)) < 0.2 * half && fabs(m.accuracy.high - (0.7 + half)) < 0.2 * half);
+}
+
+// A resample's ECE is larger than that of the rows: no interval is made of them, and the JSON has none.
+static void the_calibration_error_has_no_interval(void **state) {
+  static eval_item items[300];
+  static eval_measures m;
+  agrl_buf out = {0};
+  random_items(items, 300, 0);
+  eval_measure(items, 300, 0, NULL, 0, &m);
+  const eval_head head = {"ckpt", "eval", NULL, 1, 0};
+  eval_json(&m, &head, &out);
+  assert_non_null(strstr(out.data, "\"ece\":"));
+  assert_null(strstr(out.data, "ece_ci"));
+  static const char *const keys[] = {"accuracy", "macro_f1", "good_f1", "rule_adherence", "format_rate", "inconsistent_rate", "ndcg10", "f1", "brier", "log_loss"};
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+    char key[40];
+    snprintf(key, sizeof key, "\"%s_ci\":", keys[i]);
+    if (!strstr(out.data, key)) fail_msg("no %s", key);
+  }
+  agrl_buf_clear(&out);
+  eval_text(&m, &head, &out);
+  assert_non_null(strstr(out.data, "\n  ECE                    0."));
+  assert_non_null(strstr(out.data, "300 rows of 100 queries"));
+  agrl_buf_release(&out);
+}
+
+// More types than are kept are told; a type's name neither steers the terminal nor is cut inside a character.
+static void types_beyond_the_last_are_told(void **state) {
+  enum { N = 40 };
+  static eval_item items[N];
+  static eval_measures m;
+  static char types[N][64];
+  n_rows = 0;
+  for (size_t i = 0; i < N; i++) {
+    snprintf(types[i], sizeof types[i], i ? "type %zu" : "\x1b[31m\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9", i % 20);
+    snprintf(queries[i], sizeof queries[i], "q%zu", i);
+    items[i] = item(1, 1 + (int)i % 2, true, types[i % 20 ? i : 0], queries[i], NAN);
+  }
+  eval_measure(items, N, 0, NULL, 0, &m);
+  assert_true(m.n_types == 16 && m.types_left_out == 4 && m.rows_left_out == 8);
+  agrl_buf out = {0};
+  const eval_head head = {"ckpt", "eval", NULL, 1, 0};
+  eval_json(&m, &head, &out);
+  assert_non_null(strstr(out.data, "\"types_left_out\":4"));
+  agrl_buf_clear(&out);
+  eval_text(&m, &head, &out);
+  assert_non_null(strstr(out.data, "  left out: 4 more query types (8 rows), 16 are shown at most\n"));
+  assert_null(strchr(out.data, 27));
+  assert_non_null(strstr(out.data, "\n  \\x1b[31m\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9 "));  // 22 characters
+  agrl_buf_release(&out);
+}
+
 static void tiers_without_a_token_have_no_probabilities(void **state) {
   eval_item items[] = {item(4, 4, true, "", "q", NAN), item(1, 1, true, "", "r", NAN)};
   eval_measures m;
@@ -364,6 +554,11 @@ int main(void) {
                                      cmocka_unit_test(a_threshold_at_the_edges),
                                      cmocka_unit_test(pass_at_k_is_the_share_of_subsets),
                                      cmocka_unit_test(intervals_have_the_right_width),
+                                     cmocka_unit_test(no_interval_where_resamples_do_not_differ),
+                                     cmocka_unit_test(queries_are_resampled_whole),
+                                     cmocka_unit_test(rows_of_a_query_are_not_independent),
+                                     cmocka_unit_test(the_calibration_error_has_no_interval),
+                                     cmocka_unit_test(types_beyond_the_last_are_told),
                                      cmocka_unit_test(tiers_without_a_token_have_no_probabilities),
                                      cmocka_unit_test(an_item_is_written_whole)};
   return cmocka_run_group_tests(tests, NULL, NULL);
