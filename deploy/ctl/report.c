@@ -16,12 +16,19 @@ static const char usage[] =
     "usage: agrlctl report [--run-dir DIR | --config FILE] [--evaluate] [-q]\n"
     "Table of the evaluations before and after RL and of the training run; writes report.txt, report.json, report.svg\n"
     "and report.html (one self-contained page with plots) into the run directory. --evaluate: scores the checkpoints\n"
-    "before and after RL, and the best one if it is another, first. -q: writes only.\n";
+    "before and after RL, and the best one if it is another, first, with eval.samples sampled traces a row. -q: writes only.\n";
+
+static void leave_out(report *r, const char *name) {
+  for (size_t i = 0; i < r->n_left_out; i++)
+    if (!strcmp(r->left_out[i], name)) return;
+  r->left_out = agrl_xreallocarray(r->left_out, r->n_left_out + 1, sizeof *r->left_out);
+  r->left_out[r->n_left_out++] = agrl_xstrdup(name);
+}
 
 static report_split *split_of(report *r, const char *name) {
   for (size_t i = 0; i < r->n_splits; i++)
     if (!strcmp(r->splits[i].name, name)) return &r->splits[i];
-  if (r->n_splits == REPORT_MAX_SPLITS) return NULL;
+  if (r->n_splits == REPORT_MAX_SPLITS) return leave_out(r, name), NULL;
   r->splits[r->n_splits] = (report_split){.name = name};
   return &r->splits[r->n_splits++];
 }
@@ -71,7 +78,7 @@ static int by_version(const void *a, const void *b) {
 static report_curve *curve_of(report *r, const char *name) {
   for (size_t i = 0; i < r->n_curves; i++)
     if (!strcmp(r->curves[i].name, name)) return &r->curves[i];
-  if (r->n_curves == REPORT_MAX_SPLITS) return NULL;
+  if (r->n_curves == REPORT_MAX_SPLITS) return leave_out(r, name), NULL;
   r->curves[r->n_curves] = (report_curve){.name = agrl_xstrdup(name)};
   return &r->curves[r->n_curves++];
 }
@@ -115,6 +122,8 @@ agrl_rc report_load(report *r, const agrl_config *config, agrl_error *err) {
 void report_release(report *r) {
   ctl_series_release(&r->series);
   for (size_t i = 0; i < r->n_docs; i++) agrl_json_free(r->docs[i]);
+  for (size_t i = 0; i < r->n_left_out; i++) free(r->left_out[i]);
+  free(r->left_out);
   for (size_t i = 0; i < r->n_curves; i++) {
     free(r->curves[i].name);
     free(r->curves[i].points);

@@ -29,9 +29,10 @@ enum { REPORT_MAX_SPLITS = 8 };
 typedef struct report {
   const agrl_config *config;
   ctl_series series;
-  size_t n_splits, n_curves, n_docs;
+  size_t n_splits, n_curves, n_docs, n_left_out;
   report_split splits[REPORT_MAX_SPLITS];
   report_curve curves[REPORT_MAX_SPLITS];
+  char **left_out;  // names of splits beyond these, of results or curves
   agrl_json *docs[3 * REPORT_MAX_SPLITS];  // owners
 } report;
 

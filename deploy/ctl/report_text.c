@@ -4,8 +4,10 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "deploy/ctl/report.h"
 #include "deploy/ctl/view.h"
 
@@ -32,7 +34,8 @@ static void key_row(agrl_buf *out, const char *name, const report_split *s, cons
   const agrl_json *a = path ? agrl_json_get(s->after, path) : s->after;
   double before = report_number(b, key), after = report_number(a, key);
   if (!isfinite(before) && !isfinite(after)) return;
-  agrl_buf_addf(out, "  %-21s", name);
+  agrl_buf_adds(out, "  ");
+  agrl_buf_add_cell(out, name, 21);
   cell(out, b, key, before);
   if (s->best) cell(out, m, key, report_number(m, key));
   cell(out, a, key, after);
@@ -77,7 +80,6 @@ static void confusion_text(const agrl_json *result, const char *title, agrl_buf 
 }
 
 static void split_text(const report_split *s, agrl_buf *out) {
-  char name[40];
   const agrl_json *any = s->after ? s->after : s->before ? s->before : s->best;
   head(s, out);
   key_row(out, "accuracy", s, NULL, "accuracy");
@@ -98,17 +100,25 @@ static void split_text(const report_split *s, agrl_buf *out) {
     report_split part = {s->name, agrl_json_get(agrl_json_get(s->before, "by_type"), agrl_json_key(it)),
                          agrl_json_get(agrl_json_get(s->best, "by_type"), agrl_json_key(it)),
                          agrl_json_get(agrl_json_get(s->after, "by_type"), agrl_json_key(it))};
-    snprintf(name, sizeof name, "F1, %.16s", agrl_json_key(it));
+    char *name = agrl_xasprintf("F1, %s", agrl_json_key(it));
     key_row(out, name, &part, NULL, "macro_f1");
+    free(name);
   }
+  int64_t left_out = 0;
+  if (agrl_json_i64(agrl_json_get(any, "types_left_out"), &left_out) && left_out > 0)
+    agrl_buf_addf(out, "  left out: %" PRId64 " more query types\n", left_out);
   confusion_text(s->before, "before: stated tier", out);
   confusion_text(s->after, "after: stated tier", out);
 }
 
 static void curve_text(const report_curve *c, agrl_buf *out) {
   agrl_buf_addf(out, "\nwhile training, %s: macro F1 by version\n", c->name);
-  for (size_t i = 0; i < c->n; i++)
-    agrl_buf_addf(out, "  %6.0f  %.3f [%.3f, %.3f]\n", c->points[i].version, c->points[i].value, c->points[i].low, c->points[i].high);
+  for (size_t i = 0; i < c->n; i++) {
+    const report_point *p = &c->points[i];
+    agrl_buf_addf(out, "  %6.0f  %.3f", p->version, p->value);
+    if (isfinite(p->low)) agrl_buf_addf(out, " [%.3f, %.3f]", p->low, p->high);
+    agrl_buf_addc(out, '\n');
+  }
 }
 
 #define TENTH(field, last) report_tenth(r, offsetof(ctl_point, field), last)
@@ -154,6 +164,12 @@ void report_text(const report *r, agrl_buf *out) {
   const char *dir = r->config->run.dir;
   agrl_buf_addf(out, "agrl report: %s, run %s, seed %" PRId64 "\n", dir, r->config->run.name, r->config->run.seed);
   for (size_t i = 0; i < r->n_splits; i++) split_text(&r->splits[i], out);
+  if (r->n_left_out) agrl_buf_addf(out, "\nleft out, the report shows %d at most:", REPORT_MAX_SPLITS);
+  for (size_t i = 0; i < r->n_left_out; i++) {
+    agrl_buf_addc(out, ' ');
+    agrl_buf_add_visible(out, r->left_out[i], strlen(r->left_out[i]));
+  }
+  if (r->n_left_out) agrl_buf_addc(out, '\n');
   for (size_t i = 0; i < r->n_curves; i++) curve_text(&r->curves[i], out);
   training_text(r, out);
   agrl_buf_addf(out,
@@ -234,6 +250,10 @@ void report_json(const report *r, agrl_buf *out) {
     agrl_jw_end_obj(&w);
   }
   agrl_jw_end_obj(&w);
+  agrl_jw_key(&w, "splits_left_out");
+  agrl_jw_arr(&w);
+  for (size_t i = 0; i < r->n_left_out; i++) agrl_jw_str(&w, r->left_out[i]);
+  agrl_jw_end_arr(&w);
   agrl_jw_key(&w, "curves");
   agrl_jw_obj(&w);
   for (size_t i = 0; i < r->n_curves; i++) put_curve(&w, &r->curves[i]);

@@ -110,6 +110,37 @@ static void everything(void **state) {
   report_release(&r);
 }
 
+// What does not fit, and names that would steer a terminal.
+static void what_is_left_out_is_told(void **state) {
+  char name[16];
+  for (int i = 0; i < 10; i++) {
+    snprintf(name, sizeof name, "s%d", i);
+    put("sft", name, 0, 400, 0.5);
+    put("v00000001-00000010", name, 10, 400, 0.5);
+  }
+  static const char types[] =
+      "{\"split\":\"s0\",\"n\":4,\"macro_f1\":0.5,\"macro_f1_ci\":[null,null],\"types_left_out\":3,"
+      "\"by_type\":{\"\\u001b[2J\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\":{\"n\":3,\"macro_f1\":0.25}}}";
+  char *folder = agrl_path_join(dir, "eval/latest"), *path = agrl_path_join(folder, "s0.json");
+  assert_true(!agrl_file_mkdirs(folder, NULL) && !agrl_file_write_atomic(path, types, strlen(types), NULL));
+  report r;
+  agrl_buf text = {0}, json = {0};
+  assert_int_equal(report_load(&r, &config, NULL), AGRL_OK);
+  report_text(&r, &text);
+  report_json(&r, &json);
+  has(&text, "\nleft out, the report shows 8 at most: s8 s9\n");
+  has(&text, "\n  left out: 3 more query types\n");
+  has(&text, "\n  F1, \\x1b[2J\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9  -");  // 21 characters
+  assert_null(strchr(text.data, 27));
+  assert_null(strstr(text.data, "nan"));
+  has(&json, "\"splits_left_out\":[\"s8\",\"s9\"]");
+  agrl_buf_release(&text);
+  agrl_buf_release(&json);
+  report_release(&r);
+  free(folder);
+  free(path);
+}
+
 static void nothing(void **state) {
   report r;
   agrl_buf html = {0};
@@ -122,6 +153,7 @@ static void nothing(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(everything, setup, teardown),
+                                     cmocka_unit_test_setup_teardown(what_is_left_out_is_told, setup, teardown),
                                      cmocka_unit_test_setup_teardown(nothing, setup, teardown)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
