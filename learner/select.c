@@ -88,18 +88,28 @@ static learner_row row_of(const agrl_msg_scored *m) {
   return (learner_row){.seq = {m->trace.prompt, m->trace.tokens, m->trace.n_prompt, m->trace.n_tokens}, .member = m, .advantage = NAN};
 }
 
-// The reference trace after the prompt of the trace that failed. False: there is none, or it is too long.
-static bool reference_row(const learner_core *c, const char *prompt_id, const learner_seq *failed, learner_row *out) {
+// The reference trace after the prompt of the trace that failed. False: there is none, or (counted) it cannot be trained on.
+static bool reference_row(const learner_core *c, const char *prompt_id, const learner_seq *failed, learner_row *out, learner_step_stats *st) {
   learner_seq q;
   if (c->sft == NULL || !learner_sft_set_find(c->sft, prompt_id, &q)) return false;
   q.prompt = failed->prompt;
   q.n_prompt = failed->n_prompt;
-  if (learner_seq_fed(&q) > (size_t)c->layout->spec.context || !ids_ok(q.tokens, q.n_tokens, c->layout->spec.vocab)) return false;
+  if (learner_seq_fed(&q) > (size_t)c->layout->spec.context || !ids_ok(q.tokens, q.n_tokens, c->layout->spec.vocab)) {
+    st->dropped_bad++;
+    return false;
+  }
   int32_t *owned = agrl_xcalloc(q.n_tokens, sizeof *owned);
   memcpy(owned, q.tokens, q.n_tokens * sizeof *owned);
   q.tokens = owned;
   *out = (learner_row){.seq = q, .owned = owned};
   return true;
+}
+
+// Both rows of a pair are of one pass, or it would never be trained: an imported model may take longer sequences than a pass.
+static bool pair_fits(const learner_core *c, const learner_row pair[2]) {
+  const learner_seq *a = &pair[0].seq, *b = &pair[1].seq;
+  const bool same = a->n_prompt == b->n_prompt && memcmp(a->prompt, b->prompt, a->n_prompt * sizeof *a->prompt) == 0;
+  return learner_seq_fed(a) + (same ? b->n_tokens : learner_seq_fed(b)) <= c->pack.cap;
 }
 
 // What replay made of the group: a right and a wrong member, or a wrong one only. Anything else (groups of a run that had another
@@ -108,18 +118,18 @@ static size_t select_pair(const learner_core *c, const agrl_group *g, learner_ro
   bool own = g->n == 2 && right(&g->members[0]) && !right(&g->members[1]);
   if (!own && (g->n != 1 || right(&g->members[0]))) return 0;
   out[1] = row_of(&g->members[g->n - 1]);
-  if (!trainable(c, &out[1].seq, &out[1].member->trace)) {
+  if (own) out[0] = row_of(&g->members[0]);
+  if (!trainable(c, &out[1].seq, &out[1].member->trace) || (own && !trainable(c, &out[0].seq, &out[0].member->trace))) {
     st->dropped_bad++;
     return 0;
   }
-  if (own) {
-    out[0] = row_of(&g->members[0]);
-    if (trainable(c, &out[0].seq, &out[0].member->trace)) return 2;
+  if (!own && !reference_row(c, g->prompt_id, &out[1].seq, &out[0], st)) return 0;
+  if (!pair_fits(c, out)) {
     st->dropped_bad++;
+    free(out[0].owned);
     return 0;
   }
-  if (!reference_row(c, g->prompt_id, &out[1].seq, &out[0])) return 0;
-  st->reference_pairs++;
+  st->reference_pairs += !own;
   return 2;
 }
 

@@ -182,7 +182,8 @@ static agrl_rc auxiliary_pass(step *s, agrl_error *err) {
   learner_pack_clear(p);
   for (size_t i = 0; i < s->st->groups; i++) {
     learner_seq q = learner_sft_set_get(c->sft, agrl_rng_below(&rng, (uint32_t)c->sft->n), 0);
-    if (learner_seq_fed(&q) <= (size_t)c->layout->spec.context && !learner_pack_add(p, &q)) break;
+    if (learner_seq_fed(&q) > (size_t)c->layout->spec.context || learner_seq_fed(&q) > p->cap) s->st->dropped_bad++;
+    else if (!learner_pack_add(p, &q)) break;
   }
   if (p->n_seqs == 0) return AGRL_OK;
   agrl_rc rc = learner_pack_cross_entropy(c, weight, &s->st->sft_loss, err);
@@ -244,6 +245,7 @@ agrl_rc learner_step_run(learner_core *c, const agrl_group *groups, size_t n, le
   agrl_rc rc = find_gamma(&s, err);
   for (size_t i = 0; rc == AGRL_OK && i < s.n;) {
     size_t end = pack_from(&s, i);
+    AGRL_ASSERT(end > i);  // learner_select leaves out what no pass can hold
     rc = train_pass(&s, i, end, err);
     i = end;
   }

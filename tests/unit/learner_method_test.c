@@ -257,6 +257,73 @@ static void test_what_is_no_pair(void **state) {
   learner_core_release(&c);
 }
 
+// A pair that no pass can hold is left out and counted, whether its chosen trace is an own one or the reference: an imported model
+// may take sequences that are longer than a pass.
+static void test_pairs_longer_than_a_pass(void **state) {
+  (void)state;
+  set("run.method", "dpo");
+  learner_core c;
+  begin(&c);
+  agrl_arena a;
+  agrl_arena_init(&a, 0);
+  agrl_group own = group_of(6, 2, 1, &a), reference = group_of(8, 1, 0, &a);
+  learner_seq q;
+  assert_true(learner_sft_set_find(c.sft, reference.prompt_id, &q));
+  const size_t shared = N_PROMPT - 1, pair = shared + 2 + 4, with_reference = shared + 2 + q.n_tokens;
+  const struct {
+    const agrl_group *group;
+    size_t cap;
+    bool fits;
+  } rows[] = {{&own, pair, true}, {&own, pair - 1, false}, {&reference, with_reference, true}, {&reference, with_reference - 1, false}};
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    learner_step_stats st;
+    c.pack.cap = rows[i].cap;
+    assert_int_equal(learner_step_run(&c, rows[i].group, 1, &st, NULL), AGRL_OK);
+    assert_int_equal(st.loss.pairs, rows[i].fits);
+    assert_int_equal(st.dropped_bad, !rows[i].fits);
+    learner_step_stats_release(&st);
+  }
+  c.layout->spec.context = (int32_t)(N_PROMPT + q.n_tokens - 2);  // the reference trace is too long for the model
+  c.pack.cap = with_reference;
+  learner_step_stats st;
+  assert_int_equal(learner_step_run(&c, &reference, 1, &st, NULL), AGRL_OK);
+  assert_true(st.empty && st.dropped_bad == 1 && st.reference_pairs == 0);
+  learner_step_stats_release(&st);
+  agrl_arena_release(&a);
+  learner_core_release(&c);
+}
+
+// The auxiliary pass goes on after a row that no pass can hold, and counts it.
+static void test_auxiliary_rows_longer_than_a_pass(void **state) {
+  (void)state;
+  set("grpo.sft_weight", "0.5");
+  learner_core c;
+  begin(&c);
+  agrl_arena a;
+  agrl_arena_init(&a, 0);
+  size_t shortest = SIZE_MAX, longest = 0, dropped = 0;
+  for (size_t i = 0; i < c.sft->n; i++) {
+    const learner_seq q = learner_sft_set_get(c.sft, i, 0);
+    const size_t fed = learner_seq_fed(&q);
+    if (fed < shortest) shortest = fed;
+    if (fed > longest) longest = fed;
+  }
+  assert_true(shortest < longest && longest > N_PROMPT + 4);
+  c.pack.cap = longest - 1;
+  agrl_group g[12];
+  for (size_t i = 0; i < 12; i++) g[i] = group_of(11, 2, 1, &a);
+  for (int step = 0; step < 20; step++) {
+    learner_step_stats st;
+    assert_int_equal(learner_step_run(&c, g, 12, &st, NULL), AGRL_OK);
+    assert_true(st.applied && isfinite(st.sft_loss));
+    dropped += st.dropped_bad;
+    learner_step_stats_release(&st);
+  }
+  assert_true(dropped > 0);
+  agrl_arena_release(&a);
+  learner_core_release(&c);
+}
+
 // What the sampler recorded becomes what the policy says, so that every ratio is 1 and a token's loss is -A.
 static void sample_now(learner_core *c, agrl_group *g) {
   for (size_t i = 0; i < g->n; i++) {
@@ -357,6 +424,7 @@ int main(void) {
   agrl_log_init("test", AGRL_LOG_ERROR);
   const struct CMUnitTest tests[] = {
       TEST(test_dpo_learns_and_resumes), TEST(test_dpo_loss_is_that_of_its_log_probs), TEST(test_what_is_no_pair),
+      TEST(test_pairs_longer_than_a_pass), TEST(test_auxiliary_rows_longer_than_a_pass),
       TEST(test_advantage_and_aggregation), TEST(test_overlong_completions), TEST(test_reference_refresh),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
