@@ -130,7 +130,7 @@ static void gold_must_pass(void **state) {
 static void names_rules_and_rows(void **state) {
   static const char rows[] =
       "{\"id\": \"a\", \"query\": \"q\", \"product\": {\"title\": \"p\"}, \"gold\": {\"tier\": 2, \"category\": \"yes\"}, \"reference\": \"2\\nC yes\\nV 1\"}\n"
-      "{\"id\": \"b\", \"query\": \"q\", \"product\": {\"title\": \"p\"}, \"gold\": {\"tier\": 2, \"category\": \"yes\"}, \"reference\": \"2\\nC yess\\nV 2\"}\n"
+      "{\"id\": \"b\\u001b[2J\", \"query\": \"q\", \"product\": {\"title\": \"p\"}, \"gold\": {\"tier\": 2, \"category\": \"yes\"}, \"reference\": \"2\\nC yess\\nV 2\"}\n"
       "{\"id\": \"c\", \"query\": \"q\", \"product\": {\"title\": \"p\"}, \"gold\": {\"tier\": 2, \"category\": \"perhaps\"}}\n"
       "{\"id\": \"d\", \"query\": \"q\", \"product\": {\"title\": \"p\"}, \"gold\": {\"tier\": 2, \"category\": \"yes\"}, \"reference\": \"2\\nC yes\\nV 2\\n\"}\n"
       "{\"id\": \"e\", \"query\": \"q\", \"product\": {\"title\": \"p\"}, \"gold\": {\"tier\": 2, \"category\": \"yes\"}, \"reference\": \"1\\nC yes\\nV 1\"}\n";
@@ -145,7 +145,7 @@ static void names_rules_and_rows(void **state) {
   assert_int_equal(agrl_rules_check_data(r, NULL, &d, &rep, &err), AGRL_ECONFIG);
   agrl_dataset_release(&d);
   assert_string_equal(rep.failures.data, "t.yaml:7: 1 row (a): the reference trace fails gate agree: tier says 2, verdict says 1\n"
-                                         "t.yaml:6: 2 rows (b, c): the reference trace fails gate format: category has no allowed value");
+                                         "t.yaml:6: 2 rows (b\\x1b[2J, c): the reference trace fails gate format: category has no allowed value");
   assert_int_equal(rep.checked, 5);
   assert_int_equal(rep.passed, 2);
   assert_int_equal(rep.contradicting, 1);
