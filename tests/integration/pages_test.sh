@@ -41,7 +41,7 @@ jq -e '.count == "Item 6 of 12, 6 graded" and [.grades[].grade] == ["left", "sam
 agrlctl sbs --grades "$work/grades.json" >"$work/gsb" || die 'the key beside the grades was not found'
 grep -q '^GSB of .*: -   (fewer than 10 grades)$' "$work/gsb" || { cat "$work/gsb"; die 'GSB of 6 grades'; }
 grep -q 'only items whose tiers differ were graded: 30 of 40;' "$work/gsb" || { cat "$work/gsb"; die 'what GSB covers'; }
-drive u 1 3 2 1 3 1
+drive u 1 u 3 u 2 u 1 u 3 u 1
 want=$(jq -s '.[0].grades as $g | .[1].items | map({key: .id, value: .left}) | from_entries as $left
   | [$g[] | if .grade == "same" then 0 elif (.grade == "left") == ($left[.id] == "b") then 1 else -1 end] | add / length' "$work/grades.json" "$key")
 agrlctl sbs --grades "$work/grades.json" -o json >"$work/gsb" || die 'the key beside the grades was not found'

@@ -23,7 +23,7 @@ static void control_characters_are_shown(void **state) {
   agrl_buf b = {0};
   agrl_buf_add_visible(&b, "a\x1b[31m\r\n\t\x7f\0z", 12);
   is(&b, "a\\x1b[31m\\x0d\\x0a\\x09\\x7f\\x00z");
-  agrl_buf_add_visible(&b, "\xc2\x9b" "31m \xc2\xa0 \xc3\xa9 \xe2\x82\xac", 14);  // a C1 CSI; what begins alike is text
+  agrl_buf_add_visible(&b, "\xc2\x9b" "31m \xc2\xa0 \xc3\xa9 \xe2\x82\xac", 15);  // a C1 CSI; what begins alike is text
   is(&b, "\\xc2\\x9b31m \xc2\xa0 \xc3\xa9 \xe2\x82\xac");
   agrl_buf_add_visible(&b, "\xc2", 1);  // cut off
   is(&b, "\xc2");
