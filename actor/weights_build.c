@@ -72,7 +72,8 @@ static void open_link(actor_weights_build *b) {
 static agrl_rc check_base(const actor_weights_build *b, const agrl_msg_announce *a, size_t *first, agrl_error *err) {
   const bool brought = a->n_links && a->links[0].kind == AGRL_LINK_BASE;
   *first = brought;
-  if (brought && (!b->merges || a->links[0].version || a->links[0].bytes != b->merge.bytes))
+  if (b->merges && actor_weights_merge_none(&a->base_hash)) return agrl_fail(err, AGRL_EVERSION, "adapters that name no base");
+  if (brought && (!b->merges || a->links[0].version || a->links[0].base || a->links[0].bytes != b->merge.bytes))
     return agrl_fail(err, AGRL_EVERSION, "a base of %" PRIu64 " bytes that does not belong to the model", a->links[0].bytes);
   if (b->merges && !brought && !actor_weights_merge_has(&b->merge, &a->base_hash))
     return agrl_fail(err, AGRL_EVERSION, "adapters of another base than the one that is here");

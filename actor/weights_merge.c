@@ -31,7 +31,14 @@ agrl_rc actor_weights_merge_ready(actor_weights_merge *m, agrl_error *err) {
   return m->base && m->scratch ? AGRL_OK : agrl_fail(err, AGRL_ENOMEM, "no memory for twice %zu bytes of weights", m->bytes);
 }
 
-bool actor_weights_merge_has(const actor_weights_merge *m, const agrl_sha256 *base) { return memcmp(&m->hash, base, sizeof *base) == 0; }
+bool actor_weights_merge_none(const agrl_sha256 *base) {
+  static const agrl_sha256 zeros;
+  return memcmp(base, &zeros, sizeof zeros) == 0;
+}
+
+bool actor_weights_merge_has(const actor_weights_merge *m, const agrl_sha256 *base) {
+  return !actor_weights_merge_none(base) && memcmp(&m->hash, base, sizeof *base) == 0;
+}
 
 void actor_weights_merge_begin(actor_weights_merge *m) { memset(&m->hash, 0, sizeof m->hash); }
 

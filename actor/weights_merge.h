@@ -20,7 +20,8 @@ void actor_weights_merge_init(actor_weights_merge *m, const agrl_lora *lora);
 void actor_weights_merge_release(actor_weights_merge *m);
 // Makes the base's and the next block available. AGRL_EAGAIN: the engine still uses the weights before the live ones.
 agrl_rc actor_weights_merge_ready(actor_weights_merge *m, agrl_error *err);
-bool actor_weights_merge_has(const actor_weights_merge *m, const agrl_sha256 *base);
+bool actor_weights_merge_none(const agrl_sha256 *base);  // zeros, which stand for no base
+bool actor_weights_merge_has(const actor_weights_merge *m, const agrl_sha256 *base);  // never for zeros
 // A base is received: what there was is no longer valid, and the bytes come in order.
 void actor_weights_merge_begin(actor_weights_merge *m);
 void actor_weights_merge_take(actor_weights_merge *m, uint64_t offset, const void *data, size_t n);
