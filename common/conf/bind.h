@@ -39,7 +39,8 @@ agrl_rc agrl_conf_bind(const agrl_conf_key *table, size_t n, const agrl_yaml *ro
 // One "path=value" override, as from a command line.
 agrl_rc agrl_conf_set(const agrl_conf_key *table, size_t n, void *out, const char *path, const char *value, agrl_error *err);
 void agrl_conf_release(const agrl_conf_key *table, size_t n, void *out);
-void agrl_conf_dump(const agrl_conf_key *table, size_t n, const void *in, bool with_help, agrl_buf *yaml);
+// commented: by row, keys that stand behind a '#'; NULL: none.
+void agrl_conf_dump(const agrl_conf_key *table, size_t n, const void *in, bool with_help, const bool *commented, agrl_buf *yaml);
 // Compares two structs: the first changed key that is not reloadable is named in err (AGRL_EPERM).
 agrl_rc agrl_conf_reloadable(const agrl_conf_key *table, size_t n, const void *before, const void *after, agrl_error *err);
 // Exchanges the reloadable fields of two structs and touches no other: other threads may be reading those.

@@ -92,7 +92,7 @@ static void add_help(agrl_buf *b, const agrl_conf_key *k) {
   agrl_buf_addc(b, '\n');
 }
 
-void agrl_conf_dump(const agrl_conf_key *table, size_t n, const void *in, bool with_help, agrl_buf *yaml) {
+void agrl_conf_dump(const agrl_conf_key *table, size_t n, const void *in, bool with_help, const bool *commented, agrl_buf *yaml) {
   const char *section = "";
   size_t section_len = 0;
   for (size_t i = 0; i < n; i++) {
@@ -104,7 +104,7 @@ void agrl_conf_dump(const agrl_conf_key *table, size_t n, const void *in, bool w
       agrl_buf_addf(yaml, "%s%.*s:\n", i && with_help ? "\n" : "", (int)len, path);
     }
     if (with_help) add_help(yaml, &table[i]);
-    agrl_buf_addf(yaml, "  %s: ", path + len + 1);
+    agrl_buf_addf(yaml, "  %s%s: ", commented && commented[i] ? "# " : "", path + len + 1);
     add_value(yaml, &table[i], in);
     agrl_buf_addc(yaml, '\n');
   }

@@ -39,7 +39,7 @@ const agrl_conf_key agrl_config_table[] = {
     STRING("run.name", run.name, "agrl", "Name of the run; with the seed it makes the run id that is part of every trace's identity."),
     STRING("run.dir", run.dir, "agrl-run", "Run directory: sockets, store, checkpoints, logs."),
     INT("run.seed", run.seed, "1", 0, 9e15, "Seed of every random choice of the run."),
-    ENUM("run.method", run.method, "agrl", methods, "Method: sft (the warm start alone), dpo (pairs of the policy's own traces), grpo (reward.mode sparse, replay.guided false), grpo-pr (shaped rewards, replay.guided false), agrl (shaped rewards, replay.guided true). Keys given explicitly win."),
+    ENUM("run.method", run.method, "agrl", methods, "Method: sft (the warm start alone), dpo (pairs of the policy's own traces), grpo (reward.mode sparse, replay.guided false), grpo-pr (shaped rewards, replay.guided false), agrl (shaped rewards, replay.guided true). It sets these two keys: one that is given all the same must say the same."),
 
     STRING("data.train", data.train, "", "Training rows, a JSONL file."),
     STRING("data.eval", data.eval, "", "Held-out rows, JSONL files separated by commas."),
@@ -67,7 +67,7 @@ const agrl_conf_key agrl_config_table[] = {
     REAL("sft.lr", sft.lr, "2e-3", 0, 1, "Peak learning rate."),
     REAL("sft.min_lr_ratio", sft.min_lr_ratio, "0.1", 0, 1, "Learning rate at the end of the cosine, as a share of the peak."),
     REAL("sft.weight_decay", sft.weight_decay, "0.01", 0, 10, "Decoupled weight decay."),
-    INT("sft.max_rows", sft.max_rows, "0", 0, 1e12, "Rows with a reference trace to use; 0: all."),
+    INT("sft.max_rows", sft.max_rows, "0", 0, 1e12, "Rows with a reference trace to use, the first ones, in SFT, in DPO and for grpo.sft_weight; 0: all."),
 
     REAL("sft.guided_share", sft.guided_share, "0.2", 0, 1, "Share of the rows shown with guidance, so that its text means something to the model."),
     INT("grpo.versions", grpo.versions, "200", 0, 1e9, "RL updates to make; the job is done after them."),
@@ -81,13 +81,13 @@ const agrl_conf_key agrl_config_table[] = {
     REAL("grpo.beta2", grpo.beta2, "0.95", 0, 0.999999, "AdamW's decay of the second moment."),
     REAL("grpo.eps", grpo.eps, "1e-8", 1e-16, 1, "AdamW's epsilon."),
     REAL("grpo.grad_clip", grpo.grad_clip, "1", 0, 1e6, "Largest gradient norm; 0: no clipping."),
-    ENUM("grpo.ratio", grpo.ratio, "token", ratios, "Policy ratio: of each token (GRPO), of the whole sequence (GSPO; its clips are of the order of 3e-4), or as a clipped constant weight of each token (CISPO; clip_low 1 leaves it without a lower bound)."),
+    ENUM("grpo.ratio", grpo.ratio, "token", ratios, "Policy ratio: of each token (GRPO), of the whole sequence (GSPO; it needs clip_low and clip_high of about 3e-4: at those of tokens nothing would ever be clipped), or as a clipped constant weight of each token (CISPO; clip_low 1 leaves it without a lower bound)."),
     REAL("grpo.clip_low", grpo.clip_low, "0.2", 0, 1, "Lower clip of the policy ratio: 1 - clip_low."),
     REAL("grpo.clip_high", grpo.clip_high, "0.2", 0, 10, "Upper clip of the policy ratio: 1 + clip_high (clip-higher: 0.28)."),
     REAL("grpo.dual_clip", grpo.dual_clip, "3", 0, 100, "Bound of the ratio where the advantage is negative; 0: none, otherwise above 1."),
-    REAL("grpo.tis_cap", grpo.tis_cap, "0", 0, 1000, "Truncated importance sampling: the policy at the start of the step is the old one, and each unguided token weighs min(old/sampler, this), usually 2; 0: the sampler is the old policy."),
+    REAL("grpo.tis_cap", grpo.tis_cap, "0", 0, 1000, "Truncated importance sampling: the policy at the start of the step is the old one, and each unguided token weighs min(old/sampler, this), usually 2; clip_low, clip_high and dual_clip then do not apply, as that policy's ratio is 1. 0: the sampler is the old policy."),
     REAL("grpo.kl_beta", grpo.kl_beta, "0.02", 0, 10, "Weight of the KL term to the reference."),
-    ENUM("grpo.kl_estimator", grpo.kl_estimator, "k3", kl_estimators, "Estimator of the KL term: k1 = d, k2 = d^2/2, k3 = exp(-d) - 1 + d, with d = log policy - log reference."),
+    ENUM("grpo.kl_estimator", grpo.kl_estimator, "k3", kl_estimators, "Estimator of the KL term: k1 = d, k2 = d^2/2, k3 = exp(-d) - 1 + d, with d = log policy - log reference. The gradient of k1 has mean zero on tokens of the policy: as a loss it adds noise and pulls nowhere."),
     INT("grpo.reference_every", grpo.reference_every, "0", 0, 1e9, "Versions after which the reference becomes the newest weights, again and again; 0: it stays as the warm start left it."),
     ENUM("grpo.advantage", grpo.advantage, "std", advantages, "Advantage: reward less the group's mean over its standard deviation, or less the mean only (Dr.GRPO)."),
     REAL("grpo.advantage_clamp", grpo.advantage_clamp, "2", 0, 1000, "Advantages are clamped to plus or minus this; 0: not clamped."),
@@ -96,11 +96,11 @@ const agrl_conf_key agrl_config_table[] = {
     REAL("grpo.guide_quantile", grpo.guide_quantile, "0.9", 0, 1, "Quantile of the batch's guided ratios that becomes gamma in r/(r+gamma). Most tokens of a trace copy the prompt and have a ratio of 1, so that 0.9 gives a gamma of 1 and a token the hint made likely (r = 0.01) 25 times less weight than a copied one; a quantile below the share of such tokens favours them."),
     REAL("grpo.guide_floor", grpo.guide_floor, "1e-4", 1e-12, 1, "Smallest gamma."),
     ENUM("grpo.zero_spread", grpo.zero_spread, "drop", zero_spreads, "What becomes of a group whose rewards are all equal."),
-    ENUM("grpo.overlong", grpo.overlong, "keep", overlongs, "What becomes of a completion cut off at actor.max_new_tokens: trained as any other, masked (not trained, its reward still counts in its group), or trained with a soft penalty on the reward that grows to 1 over the last grpo.overlong_buffer tokens (DAPO)."),
+    ENUM("grpo.overlong", grpo.overlong, "keep", overlongs, "What becomes of a completion cut off at actor.max_new_tokens: trained as any other, masked (not trained, its reward still counts in its group), or trained with a soft penalty on the reward that grows to 1 over the last grpo.overlong_buffer tokens (DAPO). The penalty is the learner's: whether a group's rewards have spread, replay has decided without it."),
     INT("grpo.overlong_buffer", grpo.overlong_buffer, "16", 1, 32768, "Tokens before actor.max_new_tokens over which the soft penalty grows."),
     REAL("grpo.sft_weight", grpo.sft_weight, "0", 0, 10, "Weight of an auxiliary SFT loss on reference traces; 0: none."),
 
-    REAL("dpo.beta", dpo.beta, "0.1", 1e-6, 100, "Strength of the pull to the reference: the scale of the implicit reward."),
+    REAL("dpo.beta", dpo.beta, "0.1", 1e-6, 100, "Strength of the pull to the reference: the scale of the implicit reward. Besides it run.method dpo uses grpo.versions, group_size, groups_per_step, the optimiser's keys (warmup_steps, lr to grad_clip), reference_every and sft_weight; the other keys of grpo do nothing."),
 
     INT("actor.count", actor.count, "2", 0, 1024, "Actors that agrlctl up starts."),
     INT("actor.slots", actor.slots, "64", 1, 4096, "Sequences decoded together."),
@@ -112,7 +112,7 @@ const agrl_conf_key agrl_config_table[] = {
     TIME("actor.ack_timeout", actor.ack_timeout_ns, "5s", 0.01, 3600, "An unacknowledged trace is sent again after this."),
     INT("actor.max_unacked", actor.max_unacked, "4096", 1, 1e7, "Unacknowledged traces an actor keeps; it takes no new tasks beyond."),
 
-    ENUM("reward.mode", reward.mode, "shaped", reward_modes, "Reward: shaped by the rule file's criteria, or sparse (format and tier only)."),
+    ENUM("reward.mode", reward.mode, "shaped", reward_modes, "Reward: shaped by the rule file's criteria, or sparse (format and tier only). run.method sets it."),
     ENUM("reward.gate", reward.gate, "rule", gates, "Gate on the shaped reward."),
     TIME("reward.timeout", reward.timeout_ns, "5s", 0.001, 3600, "Deadline of one scoring; beyond it the reward is missing."),
 
@@ -126,7 +126,7 @@ const agrl_conf_key agrl_config_table[] = {
     INT("replay.min_groups", replay.min_groups, "16", 1, 1e7, "Ready groups before the first batch is served."),
     ENUM("replay.selector", replay.selector, "fresh", selectors, "Order of prompts: difficulty x freshness, difficulty alone, or uniform."),
     REAL("replay.freshness_half_life", replay.freshness_half_life, "50", 0.01, 1e6, "Versions after which a prompt's priority has halved."),
-    BOOL("replay.guided", replay.guided, "true", "Adaptive guided replay."),
+    BOOL("replay.guided", replay.guided, "true", "Adaptive guided replay. run.method sets it."),
     REAL("replay.tau", replay.tau, "0.25", 0, 1, "A group of at most this mean accuracy climbs the guidance ladder."),
     INT("replay.guide_warmup", replay.guide_warmup, "50", 0, 1e9, "Versions without guidance."),
     INT("replay.guide_rollouts", replay.guide_rollouts, "0", 0, 1024, "Guided rollouts per ladder level, K; 0: half of grpo.group_size."),
@@ -188,7 +188,9 @@ void agrl_config_release(agrl_config *c) {
 }
 
 void agrl_config_dump(const agrl_config *c, bool with_help, agrl_buf *yaml) {
-  agrl_conf_dump(agrl_config_table, agrl_config_table_len, c, with_help, yaml);
+  bool of_method[AGRL_CONFIG_KEYS_MAX];
+  config_of_method(c, of_method);
+  agrl_conf_dump(agrl_config_table, agrl_config_table_len, c, with_help, with_help ? of_method : NULL, yaml);
 }
 
 agrl_rc agrl_config_set(agrl_config *c, const char *path, const char *value, agrl_error *err) {

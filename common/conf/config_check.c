@@ -12,7 +12,7 @@
 #include "common/base/hash.h"
 #include "common/base/mem.h"
 #include "common/base/num.h"
-#include "common/conf/config.h"
+#include "common/conf/config_method.h"
 #include "common/conf/targets.h"
 
 enum { SUN_PATH_BYTES = 107 };
@@ -106,9 +106,6 @@ static agrl_rc check_sampler(const agrl_config *c, agrl_error *err) {
 static agrl_rc check_method(const agrl_config *c, agrl_error *err) {
   int64_t group = c->grpo.group_size;
   if (c->grpo.dual_clip != 0 && c->grpo.dual_clip <= 1) return agrl_fail(err, AGRL_ECONFIG, "grpo.dual_clip: %g must be above 1, or 0 for none", c->grpo.dual_clip);
-  if (c->run.method == AGRL_METHOD_DPO && c->replay.guided) {
-    return agrl_fail(err, AGRL_ECONFIG, "replay.guided: must be false with run.method dpo: pairs are of unguided traces");
-  }
   if (c->grpo.overlong == AGRL_OVERLONG_SOFT && c->grpo.overlong_buffer > c->actor.max_new_tokens) {
     return agrl_fail(err, AGRL_ECONFIG, "grpo.overlong_buffer: %" PRId64 " is more than actor.max_new_tokens %" PRId64, c->grpo.overlong_buffer, c->actor.max_new_tokens);
   }
@@ -116,7 +113,7 @@ static agrl_rc check_method(const agrl_config *c, agrl_error *err) {
     return agrl_fail(err, AGRL_ECONFIG, "replay.guide_replace: %" PRId64 " would replace a whole group of grpo.group_size %" PRId64, c->replay.guide_replace, group);
   }
   if (c->replay.guided && c->replay.guide_replace == 0 && group < 4) {
-    return agrl_fail(err, AGRL_ECONFIG, "replay.guide_replace: a quarter of grpo.group_size %" PRId64 " is none; set it, or set replay.guided: false", group);
+    return agrl_fail(err, AGRL_ECONFIG, "replay.guide_replace: a quarter of grpo.group_size %" PRId64 " is none; set it, or choose a run.method without guidance", group);
   }
   if (c->replay.accuracy_low > c->replay.accuracy_high) {
     return agrl_fail(err, AGRL_ECONFIG, "replay.accuracy_low: %g is above replay.accuracy_high %g", c->replay.accuracy_low, c->replay.accuracy_high);
@@ -133,7 +130,12 @@ static agrl_rc check_lora(const agrl_config *c, agrl_error *err) {
   unsigned targets;
   if (c->lora.rank == 0) return AGRL_OK;
   if (c->lora.alpha <= 0) return agrl_fail(err, AGRL_ECONFIG, "lora.alpha: %g must be above 0 while lora.rank is: the adapters would add nothing", c->lora.alpha);
-  return agrl_targets_parse(c->lora.targets, &targets, err);
+  agrl_rc rc = agrl_targets_parse(c->lora.targets, &targets, err);
+  if (rc) return rc;
+  if (!*c->model.init) {
+    return agrl_fail(err, AGRL_ECONFIG, "lora.rank: %" PRId64 " needs model.init: adapters leave the model's own weights as they are, and those of a new model are random", c->lora.rank);
+  }
+  return AGRL_OK;
 }
 
 static agrl_rc check_run(const agrl_config *c, agrl_error *err) {
@@ -158,6 +160,7 @@ agrl_rc agrl_config_check(const agrl_config *c, agrl_error *err) {
   agrl_rc rc = check_run(c, err);
   if (!rc) rc = check_model(c, err);
   if (!rc) rc = check_lora(c, err);
+  if (!rc) rc = config_check_method(c, err);
   if (!rc) rc = check_method(c, err);
   if (!rc) rc = check_sampler(c, err);
   if (!rc) rc = check_eval(c, err);

@@ -49,8 +49,51 @@ void config_apply_method(agrl_config *c) {
   }
 }
 
+// A configuration of nothing but the method.
+static void method_alone(const agrl_config *c, agrl_config *out) {
+  *out = (agrl_config){0};
+  agrl_conf_defaults(agrl_config_table, agrl_config_table_len, out);
+  out->run.method = c->run.method;
+  config_apply_method(out);
+}
+
+// The keys of presets are bools and enums, no longer than that.
+static bool same_value(size_t row, const agrl_config *a, const agrl_config *b) {
+  const agrl_conf_key *k = &agrl_config_table[row];
+  const size_t n = k->type == AGRL_CONF_BOOL ? sizeof(bool) : sizeof(int);
+  return memcmp((const char *)a + k->offset, (const char *)b + k->offset, n) == 0;
+}
+
+agrl_rc config_check_method(const agrl_config *c, agrl_error *err) {
+  agrl_config alone;
+  agrl_rc rc = AGRL_OK;
+  method_alone(c, &alone);
+  for (size_t i = 0; i < N_PRESETS && !rc; i++) {
+    if (presets[i].method != c->run.method || same_value(row_of(presets[i].path), c, &alone)) continue;
+    rc = agrl_fail(err, AGRL_ECONFIG, "%s: contradicts run.method %s, which stands for %s %s; leave %s out, or choose another run.method",
+                   presets[i].path, agrl_config_table[row_of("run.method")].choices[c->run.method], presets[i].path, presets[i].value, presets[i].path);
+  }
+  agrl_conf_release(agrl_config_table, agrl_config_table_len, &alone);
+  return rc;
+}
+
+void config_of_method(const agrl_config *c, bool out[AGRL_CONFIG_KEYS_MAX]) {
+  agrl_config alone;
+  method_alone(c, &alone);
+  memset(out, 0, AGRL_CONFIG_KEYS_MAX * sizeof *out);
+  for (size_t i = 0; i < N_PRESETS; i++) {
+    const size_t row = row_of(presets[i].path);
+    out[row] = same_value(row, c, &alone);
+  }
+  agrl_conf_release(agrl_config_table, agrl_config_table_len, &alone);
+}
+
 int64_t agrl_config_versions(const agrl_config *c) { return c->run.method == AGRL_METHOD_SFT ? 0 : c->grpo.versions; }
 
-bool agrl_config_needs_reference(const agrl_config *c) { return c->run.method == AGRL_METHOD_DPO || c->grpo.kl_beta > 0; }
+bool agrl_config_needs_reference(const agrl_config *c) {
+  return agrl_config_versions(c) > 0 && (c->run.method == AGRL_METHOD_DPO || c->grpo.kl_beta > 0);
+}
 
-bool agrl_config_needs_traces(const agrl_config *c) { return c->run.method == AGRL_METHOD_DPO || c->grpo.sft_weight > 0; }
+bool agrl_config_needs_traces(const agrl_config *c) {
+  return agrl_config_versions(c) > 0 && (c->run.method == AGRL_METHOD_DPO || c->grpo.sft_weight > 0);
+}

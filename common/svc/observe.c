@@ -36,7 +36,7 @@ void svc_observe_register(svc_private *p) {
   agrl_buf text;
   char hex[65];
   agrl_buf_init(&text);
-  agrl_conf_dump(agrl_config_table, agrl_config_table_len, &p->pub.config, false, &text);
+  agrl_conf_dump(agrl_config_table, agrl_config_table_len, &p->pub.config, false, NULL, &text);
   agrl_sha256 h = agrl_sha256_of(text.data, text.len);
   agrl_buf_release(&text);
   agrl_sha256_hex(&h, hex);

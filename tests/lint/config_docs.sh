@@ -20,6 +20,7 @@ FNR == 1 { name = ""; if (FILENAME == "deploy/etc/agrl.yaml") example = 1 }
   if (name in section && !((name "." k) in key)) complain(FNR, "unknown key " name "." k)
   if (FILENAME == "deploy/etc/agrl.yaml") seen[name "." k] = 1
 }
+FILENAME == "deploy/etc/agrl.yaml" && /^  # [a-z0-9_]+: / { sub(/^  # /, ""); sub(/:.*/, ""); seen[name "." $0] = 1 }  # set by run.method
 END {
   if (!example) { print "deploy/etc/agrl.yaml:1: the example configuration is missing"; bad = 1 }
   else for (k in key) if (!(k in seen)) { print "deploy/etc/agrl.yaml:1: says nothing of " k; bad = 1 }

@@ -77,12 +77,12 @@ static void files_set_fields(void **state) {
   agrl_config c;
   agrl_error err = {0};
   const char *text =
-      "run: {name: n1, dir: \"my dir\", seed: 9}\nreplay:\n  map_size: 64MiB\n  commit_interval: 2ms\n  guided: false\n  selector: uniform\n"
+      "run: {name: n1, dir: \"my dir\", seed: 9}\nreplay:\n  map_size: 64MiB\n  commit_interval: 2ms\n  guided: true\n  selector: uniform\n"
       "grpo:\n  lr: 1e-3\nmodel:\nnet:\n  replay:\n";
   assert_int_equal(load(text, &c, &err), AGRL_OK);
   assert_string_equal(c.run.dir, "my dir");
   assert_true(c.run.seed == 9 && c.replay.map_bytes == 64u << 20 && c.replay.commit_interval_ns == 2000000);
-  assert_true(!c.replay.guided && c.replay.selector == AGRL_SELECT_UNIFORM && c.grpo.lr == 1e-3 && c.model.layers == 4);
+  assert_true(c.replay.guided && c.replay.selector == AGRL_SELECT_UNIFORM && c.grpo.lr == 1e-3 && c.model.layers == 4);
   agrl_config_release(&c);
 }
 
@@ -117,7 +117,7 @@ static void keys_must_agree(void **state) {
   refused("actor: {max_new_tokens: 256}\n", AGRL_ECONFIG, "actor.max_new_tokens: 256 leaves no room");
   refused("grpo: {group_size: 1}\n", AGRL_ECONFIG, "grpo.group_size");
   refused("grpo: {group_size: 2}\n", AGRL_ECONFIG, "replay.guide_replace: a quarter of grpo.group_size 2 is none");
-  accepted("grpo: {group_size: 2}\nreplay: {guided: false}\n");
+  accepted("run: {method: grpo-pr}\ngrpo: {group_size: 2}\n");
   accepted("grpo: {group_size: 2}\nreplay: {guide_replace: 1}\n");
   refused("replay: {guide_replace: 16}\n", AGRL_ECONFIG, "replay.guide_replace: 16 would replace a whole group");
   refused("grpo: {dual_clip: 0.5}\n", AGRL_ECONFIG, "grpo.dual_clip");
@@ -153,9 +153,10 @@ static void adapters(void **state) {
   refused("lora: {rank: 8, alpha: 0}\n", AGRL_ECONFIG, "lora.alpha: 0 must be above 0");
   refused("lora: {rank: -1}\n", AGRL_ECONFIG, "lora.rank: \"-1\": out of range");
   accepted("lora: {rank: 0, alpha: 0, targets: []}\n");
-  accepted("lora: {rank: 8}\n");
-  accepted("lora: {rank: 8, targets: 'q_proj, down_proj'}\n");
-  if (load("lora:\n  rank: 8\n  targets:\n    - q_proj\n    - v_proj\n", &c, &err)) fail_msg("%s", err.msg);
+  refused("lora: {rank: 8}\n", AGRL_ECONFIG, "lora.rank: 8 needs model.init: adapters leave the model's own weights as they are");
+  accepted("model: {init: m}\nlora: {rank: 8}\n");
+  accepted("model: {init: m}\nlora: {rank: 8, targets: 'q_proj, down_proj'}\n");
+  if (load("model:\n  init: m\nlora:\n  rank: 8\n  targets:\n    - q_proj\n    - v_proj\n", &c, &err)) fail_msg("%s", err.msg);
   assert_string_equal(c.lora.targets, "q_proj,v_proj");
   agrl_config_release(&c);
 }
@@ -213,8 +214,9 @@ static void a_method_is_one_line(void **state) {
       {"run: {method: grpo-pr}\n", AGRL_METHOD_GRPO_PR, AGRL_REWARD_SHAPED, false, 200},
       {"run: {method: agrl}\n", AGRL_METHOD_AGRL, AGRL_REWARD_SHAPED, true, 200},
       {"run: {seed: 1}\n", AGRL_METHOD_AGRL, AGRL_REWARD_SHAPED, true, 200},
-      {"reward: {mode: shaped}\nreplay: {guided: true}\nrun: {method: grpo}\n", AGRL_METHOD_GRPO, AGRL_REWARD_SHAPED, true, 200},
-      {"run: {method: agrl}\nreplay: {guided: false}\n", AGRL_METHOD_AGRL, AGRL_REWARD_SHAPED, false, 200},
+      {"reward: {mode: sparse}\nreplay: {guided: false}\nrun: {method: grpo}\n", AGRL_METHOD_GRPO, AGRL_REWARD_SPARSE, false, 200},
+      {"reward: {mode: sparse}\nrun: {method: dpo}\n", AGRL_METHOD_DPO, AGRL_REWARD_SPARSE, false, 200},
+      {"reward: {gate: both}\nrun: {method: agrl}\n", AGRL_METHOD_AGRL, AGRL_REWARD_SHAPED, true, 200},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     if (load(rows[i].text, &c, &err)) fail_msg("%s", err.msg);
@@ -229,7 +231,7 @@ static void a_method_is_one_line(void **state) {
     agrl_buf_release(&dump), agrl_buf_release(&again);
     agrl_config_release(&c);
   }
-  // From the command line: the last method counts, before or after keys of its own.
+  // From the command line: the last method counts, before or after keys of its own, which it must agree with in the end.
   assert_int_equal(load("replay: {tau: 0.3}\n", &c, &err), AGRL_OK);
   assert_int_equal(agrl_config_set(&c, "run.method", "grpo", &err), AGRL_OK);
   assert_true(c.reward.mode == AGRL_REWARD_SPARSE && !c.replay.guided && c.replay.tau == 0.3);
@@ -239,12 +241,45 @@ static void a_method_is_one_line(void **state) {
   assert_true(c.replay.guided);
   assert_int_equal(agrl_config_set(&c, "run.method", "grpo", &err), AGRL_OK);
   assert_true(c.reward.mode == AGRL_REWARD_SHAPED && !c.replay.guided);
+  assert_int_equal(agrl_config_check(&c, &err), AGRL_ECONFIG);
+  assert_string_equal(err.msg, "reward.mode: contradicts run.method grpo, which stands for reward.mode sparse; leave reward.mode out, or choose another run.method");
   assert_int_equal(agrl_config_set(&c, "run.method", "agrll", &err), AGRL_ECONFIG);
   assert_non_null(strstr(err.msg, "did you mean agrl?"));
   agrl_config_release(&c);
-  refused("run: {method: dpo}\nreplay: {guided: true}\n", AGRL_ECONFIG, "replay.guided: must be false with run.method dpo");
+  refused("run: {method: dpo}\nreplay: {guided: true}\n", AGRL_ECONFIG, "replay.guided: contradicts run.method dpo, which stands for replay.guided false");
+  refused("run: {method: grpo}\nreplay: {guided: true}\n", AGRL_ECONFIG, "replay.guided: contradicts run.method grpo");
+  refused("replay: {guided: false}\n", AGRL_ECONFIG, "replay.guided: contradicts run.method agrl, which stands for replay.guided true");
   refused("grpo: {overlong: soft, overlong_buffer: 97}\n", AGRL_ECONFIG, "grpo.overlong_buffer: 97 is more than actor.max_new_tokens 96");
   accepted("run: {method: sft}\nactor: {temperature: 0.7}\n");
+}
+
+// The example file and what is made of it: another method is one line, whatever else the file states.
+static void a_method_is_one_line_of_the_example(void **state) {
+  agrl_buf have = {0};
+  agrl_config c;
+  agrl_error err = {0};
+  if (agrl_file_read(AGRL_TEST_DIR "/../deploy/etc/agrl.yaml", 1 << 20, &have, &err)) fail_msg("%s", err.msg);
+  agrl_buf_addc(&have, '\0');
+  static const char line[] = "  method: agrl\n";
+  const char *at = strstr(have.data, line);
+  assert_non_null(at);
+  static const struct {
+    const char *method;
+    int mode;
+    bool guided;
+  } rows[] = {{"grpo", AGRL_REWARD_SPARSE, false}, {"grpo-pr", AGRL_REWARD_SHAPED, false}, {"dpo", AGRL_REWARD_SHAPED, false}, {"agrl", AGRL_REWARD_SHAPED, true}};
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    agrl_buf edited = {0}, with_help = {0};
+    agrl_buf_addf(&edited, "%.*s  method: %s\n%s", (int)(at - have.data), have.data, rows[i].method, at + sizeof line - 1);
+    if (load(edited.data, &c, &err)) fail_msg("%s", err.msg);
+    if (c.reward.mode != rows[i].mode || c.replay.guided != rows[i].guided) fail_msg("%s: mode %d guided %d", rows[i].method, c.reward.mode, c.replay.guided);
+    agrl_config_dump(&c, true, &with_help);  // of that, too
+    assert_non_null(strstr(with_help.data, "\n  # guided: "));
+    assert_null(strstr(with_help.data, "\n  guided: "));
+    agrl_config_release(&c);
+    agrl_buf_release(&edited), agrl_buf_release(&with_help);
+  }
+  agrl_buf_release(&have);
 }
 
 static void what_a_method_needs(void **state) {
@@ -260,6 +295,12 @@ static void what_a_method_needs(void **state) {
   agrl_config_set(&c, "run.method", "agrl", &err);
   agrl_config_set(&c, "grpo.kl_beta", "0.1", &err);
   assert_true(agrl_config_needs_reference(&c) && !agrl_config_needs_traces(&c));
+  agrl_config_set(&c, "grpo.sft_weight", "0.1", &err);
+  agrl_config_set(&c, "grpo.versions", "0", &err);  // no RL updates
+  assert_false(agrl_config_needs_reference(&c) || agrl_config_needs_traces(&c));
+  agrl_config_set(&c, "grpo.versions", "9", &err);
+  agrl_config_set(&c, "run.method", "sft", &err);
+  assert_false(agrl_config_needs_reference(&c) || agrl_config_needs_traces(&c));
   agrl_config_release(&c);
 }
 
@@ -385,7 +426,7 @@ int main(void) {
       cmocka_unit_test(table_is_sound),        cmocka_unit_test(defaults_are_the_method_s),
       cmocka_unit_test(files_set_fields),      cmocka_unit_test(mistakes_are_named_with_their_place),
       cmocka_unit_test(keys_must_agree), cmocka_unit_test(adapters),       cmocka_unit_test(addresses_stay_on_this_machine),
-      cmocka_unit_test(overrides_are_checked), cmocka_unit_test(a_method_is_one_line), cmocka_unit_test(what_a_method_needs),
+      cmocka_unit_test(overrides_are_checked), cmocka_unit_test(a_method_is_one_line), cmocka_unit_test(a_method_is_one_line_of_the_example), cmocka_unit_test(what_a_method_needs),
       cmocka_unit_test(dump_loads_to_the_same),
       cmocka_unit_test(example_file_is_the_table),
       cmocka_unit_test(nearest_word_is_near),  cmocka_unit_test(reload_refuses_what_needs_a_restart),

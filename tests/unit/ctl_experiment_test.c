@@ -31,7 +31,7 @@ static const char *const good =
     HEAD
     "set: {grpo.versions: 7}\n"
     "start: {sft.steps: 9}\n"
-    "arms:\n  plain: {replay.guided: false}\n  guided: {}\n"
+    "arms:\n  plain: {run.method: grpo-pr}\n  guided: {}\n"
     "grid: {replay.staleness_bound: [0, 4], grpo.lr: [0.1, 0.2]}\n"
     "baseline: plain,staleness_bound=4,lr=0.1\n";
 
