@@ -15,10 +15,13 @@
 #include "learner/learner.h"
 
 static const char STATE_FILE[] = "trainer_state.json";
-static const char REFERENCE_FILE[] = "reference.bf16";  // with grpo.reference_every
+static const char REFERENCE_FILE[] = "reference.bf16";  // once grpo.reference_every refreshed it
 static const char MASTER_FILE[] = "master.f32";
 static const char *const MOMENT_FILES[] = {"adam_m.f32", "adam_v.f32"};
 enum { N_MOMENTS = 2, MAX_EXTRA = N_MOMENTS + 6 };
+
+// A reference that was refreshed lies in the checkpoint; otherwise it is that of the warm start, of step 0.
+static bool keeps_reference(const learner_core *c) { return c->reference != NULL && AGRL_VERSION_STEP(agrl_weights_version(c->reference)) > 0; }
 
 static void write_state(const learner_core *c, agrl_buf *out) {
   agrl_jw w;
@@ -32,6 +35,7 @@ static void write_state(const learner_core *c, agrl_buf *out) {
   agrl_jw_ki64(&w, "sft_step", c->cursor.step);
   agrl_jw_ki64(&w, "sft_epoch", c->cursor.epoch);
   agrl_jw_ki64(&w, "sft_pos", c->cursor.pos);
+  agrl_jw_kbool(&w, "reference", keeps_reference(c));
   if (c->lora != NULL) {
     const agrl_sha256 hash = agrl_weights_hash(c->optim.base);
     agrl_sha256_hex(&hash, hex);
@@ -76,6 +80,21 @@ static agrl_rc served_block(const learner_core *c, const float **block, float **
   return AGRL_OK;
 }
 
+static size_t tokenizer_files(const learner_core *c, agrl_ckpt_extra *extra) {
+  size_t n = 0;
+  if (c->tokenizer_config.len > 0)
+    extra[n++] = (agrl_ckpt_extra){AGRL_CKPT_TOKENIZER_CONFIG, c->tokenizer_config.data, c->tokenizer_config.len};
+  if (c->chat_template.len > 0) extra[n++] = (agrl_ckpt_extra){AGRL_CKPT_CHAT_TEMPLATE, c->chat_template.data, c->chat_template.len};
+  return n;
+}
+
+// Absolute: readers of the adapters look for their base from wherever they run.
+static void describe_adapters(const learner_core *c, agrl_buf *out) {
+  char *path = c->base_dir != NULL ? realpath(c->base_dir, NULL) : NULL;
+  agrl_adapter_write_config(c->lora, path != NULL ? path : c->base_dir != NULL ? c->base_dir : "", out);
+  free(path);
+}
+
 agrl_rc learner_checkpoint_save(const learner_core *c, const char *dir, agrl_error *err) {
   const size_t bytes = c->optim.trained->n_elements * sizeof(float);
   agrl_ckpt_extra extra[MAX_EXTRA];
@@ -87,7 +106,7 @@ agrl_rc learner_checkpoint_save(const learner_core *c, const char *dir, agrl_err
   if (rc != AGRL_OK) return rc;
   write_state(c, &state);
   if (c->lora != NULL) {
-    agrl_adapter_write_config(c->lora, c->base_dir != NULL ? c->base_dir : "", &config);
+    describe_adapters(c, &config);
     agrl_adapter_write(c->lora, c->optim.master, &adapters);
     extra[n++] = (agrl_ckpt_extra){AGRL_CKPT_ADAPTER_CONFIG, config.data, config.len};
     extra[n++] = (agrl_ckpt_extra){AGRL_CKPT_ADAPTER_MODEL, adapters.data, adapters.len};
@@ -97,11 +116,9 @@ agrl_rc learner_checkpoint_save(const learner_core *c, const char *dir, agrl_err
   extra[n++] = (agrl_ckpt_extra){MOMENT_FILES[0], c->optim.m, bytes};
   extra[n++] = (agrl_ckpt_extra){MOMENT_FILES[1], c->optim.v, bytes};
   extra[n++] = (agrl_ckpt_extra){STATE_FILE, state.data, state.len};
-  if (c->config->grpo.reference_every > 0 && c->reference != NULL)
+  if (keeps_reference(c))
     extra[n++] = (agrl_ckpt_extra){REFERENCE_FILE, agrl_weights_block(c->reference), c->layout->n_elements * sizeof(uint16_t)};
-  if (c->tokenizer_config.len > 0)
-    extra[n++] = (agrl_ckpt_extra){AGRL_CKPT_TOKENIZER_CONFIG, c->tokenizer_config.data, c->tokenizer_config.len};
-  if (c->chat_template.len > 0) extra[n++] = (agrl_ckpt_extra){AGRL_CKPT_CHAT_TEMPLATE, c->chat_template.data, c->chat_template.len};
+  n += tokenizer_files(c, extra + n);
   rc = agrl_ckpt_save(dir, c->layout, block, AGRL_DTYPE_BF16, c->tokenizer_json.data, c->tokenizer_json.len, c->version, extra, n, err);
   agrl_buf_release(&state);
   agrl_buf_release(&config);
@@ -115,7 +132,9 @@ agrl_rc learner_base_save(const learner_core *c, agrl_error *err) {
   float *block = agrl_block_alloc(n * sizeof *block);
   if (block == NULL) return agrl_fail(err, AGRL_ENOMEM, "%s: no memory for %zu weights", c->base_dir, n);
   agrl_f32_from_bf16(block, agrl_weights_block(c->optim.base), n);
-  agrl_rc rc = agrl_ckpt_save(c->base_dir, c->layout, block, AGRL_DTYPE_BF16, c->tokenizer_json.data, c->tokenizer_json.len, 0, NULL, 0, err);
+  agrl_ckpt_extra extra[2];
+  const size_t n_extra = tokenizer_files(c, extra);
+  agrl_rc rc = agrl_ckpt_save(c->base_dir, c->layout, block, AGRL_DTYPE_BF16, c->tokenizer_json.data, c->tokenizer_json.len, 0, extra, n_extra, err);
   agrl_block_free(block, n * sizeof *block);
   return rc;
 }
@@ -202,13 +221,28 @@ agrl_rc learner_reference_load(learner_core *c, const char *dir, agrl_error *err
   return rc;
 }
 
+static agrl_rc read_kept(const char *dir, bool *kept, agrl_error *err) {
+  agrl_json *state = NULL;
+  agrl_rc rc = load_state(dir, &state, err);
+  if (rc == AGRL_OK && !agrl_json_bool(agrl_json_get(state, "reference"), kept))
+    rc = agrl_fail(err, AGRL_EPARSE, "%s/%s: expected reference, true or false", dir, STATE_FILE);
+  agrl_json_free(state);
+  return rc;
+}
+
 agrl_rc learner_reference_resume(learner_core *c, const char *dir, const char *sft_dir, agrl_error *err) {
-  char *path = agrl_path_join(dir, REFERENCE_FILE);
-  bool kept = c->config->grpo.reference_every > 0 && agrl_file_exists(path);
-  free(path);
+  bool kept = false;
+  agrl_rc rc = read_kept(dir, &kept, err);
+  if (rc != AGRL_OK) return rc;
   if (!kept) return learner_reference_load(c, sft_dir, err);
+  char *path = agrl_path_join(dir, REFERENCE_FILE);
+  if (!agrl_file_exists(path))
+    rc = agrl_fail(err, AGRL_ENOENT, "%s: is missing, and this run's reference was refreshed, so that the warm start's is another: restore the file, or remove "
+                   "%s to resume from the checkpoint before", path, dir);
+  free(path);
+  if (rc != AGRL_OK) return rc;
   agrl_buf b = {0};
-  agrl_rc rc = agrl_ckpt_read_extra(dir, REFERENCE_FILE, &b, err);
+  rc = agrl_ckpt_read_extra(dir, REFERENCE_FILE, &b, err);
   if (rc == AGRL_OK && b.len != c->layout->n_elements * sizeof(uint16_t))
     rc = agrl_fail(err, AGRL_EPARSE, "%s/%s: %zu bytes, expected %zu", dir, REFERENCE_FILE, b.len, c->layout->n_elements * sizeof(uint16_t));
   if (rc == AGRL_OK) {

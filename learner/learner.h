@@ -46,7 +46,7 @@ agrl_batch learner_pack_batch(const learner_pack *p);
 typedef struct learner_sft_set {
   agrl_dataset data;
   agrl_task_text *text;
-  size_t *rows, n;  // indexes of data.rows
+  size_t *rows, n;  // indexes of data.rows, rising; sft.max_rows at most
   uint32_t *by_id;  // all of data.rows by id, made at the first search; NULL before
   const agrl_bpe *bpe;
   int32_t start_id, end_id;
@@ -60,7 +60,7 @@ void learner_sft_set_close(learner_sft_set *s);
 void learner_sft_set_bind(learner_sft_set *s, const agrl_bpe *bpe, int32_t start_id, int32_t end_id);
 agrl_rc learner_sft_set_tokenizer(const learner_sft_set *s, size_t vocab, agrl_bpe **out, agrl_error *err);
 learner_seq learner_sft_set_get(learner_sft_set *s, size_t i, size_t level);  // valid until the next call
-// The reference trace of the row of that id, whether SFT uses it or not, without a prompt; valid until the next call.
+// The reference trace of the row of that id, if it is in the set, without a prompt; valid until the next call.
 bool learner_sft_set_find(learner_sft_set *s, const char *id, learner_seq *out);
 
 typedef struct learner_sft_cursor {  // where the warm start stands: enough to continue exactly
@@ -102,7 +102,8 @@ agrl_rc learner_core_need_sft(learner_core *c, agrl_error *err);                
 agrl_rc learner_checkpoint_save(const learner_core *c, const char *dir, agrl_error *err);
 agrl_rc learner_checkpoint_load(learner_core *c, const char *dir, agrl_error *err);
 agrl_rc learner_reference_load(learner_core *c, const char *dir, agrl_error *err);
-// The reference as it was at the checkpoint in dir: what is kept there when grpo.reference_every refreshes it, else sft_dir's.
+// The reference as it was at the checkpoint in dir: the refreshed one kept there, where its state says so, else sft_dir's. AGRL_ENOENT:
+// it should be there and is not.
 agrl_rc learner_reference_resume(learner_core *c, const char *dir, const char *sft_dir, agrl_error *err);
 agrl_rc learner_base_save(const learner_core *c, agrl_error *err);  // to c->base_dir, once a run
 

@@ -56,16 +56,16 @@ static surrogate weighted(const learner_loss_params *p, const token *t, learner_
 typedef surrogate (*plain_fn)(const learner_loss_params *p, const token *t, learner_loss_stats *st);
 
 static surrogate truncated(const learner_loss_params *p, const token *t, plain_fn plain, learner_loss_stats *st) {
-  double w = t->r < p->tis_cap ? t->r : p->tis_cap;
+  double w = t->r > p->tis_cap ? p->tis_cap : t->r;  // not a number stays that
   st->truncated_high += t->inside && t->r > p->tis_cap;
   return (surrogate){w * t->a * (plain == weighted ? t->logp : 1.0), w * t->a};
 }
 
 static surrogate guided(const learner_loss_params *p, const token *t, learner_loss_stats *st) {
   double a = t->a, r = t->r;
-  if (p->guided_loss == AGRL_GUIDED_PLAIN) return (surrogate){a, a};
+  if (p->guided_loss == AGRL_GUIDED_PLAIN) return isnan(r) ? (surrogate){NAN, NAN} : (surrogate){a, a};
   if (p->guided_loss == AGRL_GUIDED_TIS) {
-    double w = r < GUIDED_TIS_BOUND ? r : GUIDED_TIS_BOUND;
+    double w = r > GUIDED_TIS_BOUND ? GUIDED_TIS_BOUND : r;
     st->truncated_high += t->inside && r > GUIDED_TIS_BOUND;
     return (surrogate){w * a * t->logp, w * a};
   }

@@ -44,7 +44,7 @@ typedef struct batch_means {
   mean reward, plain_reward, group_std, accuracy, format, rule, completion;
 } batch_means;
 
-static void describe_member(const agrl_msg_scored *m, batch_means *b, learner_step_stats *st) {
+static void describe_member(const agrl_msg_scored *m, bool pairs, batch_means *b, learner_step_stats *st) {
   bool plain = m->trace.level == 0;
   st->members++;
   if (!plain) st->guided_members++;
@@ -52,6 +52,7 @@ static void describe_member(const agrl_msg_scored *m, batch_means *b, learner_st
     st->missing_members++;
     return;
   }
+  if (pairs) return;  // one right and one wrong by choice: their means say nothing of the policy
   add(&b->reward, m->reward);
   if (!plain) return;
   add(&b->plain_reward, m->reward);
@@ -159,8 +160,8 @@ size_t learner_select(const learner_core *c, const agrl_group *groups, size_t n,
   for (size_t g = 0; g < n; g++) {
     double mu, sigma;
     bool spread = learner_advantages(&groups[g], &rule, advantage, &mu, &sigma);
-    for (size_t i = 0; i < groups[g].n; i++) describe_member(&groups[g].members[i], &b, st);
-    if (isfinite(sigma)) add(&b.group_std, sigma);
+    for (size_t i = 0; i < groups[g].n; i++) describe_member(&groups[g].members[i], pairs, &b, st);
+    if (isfinite(sigma) && !pairs) add(&b.group_std, sigma);
     count_solved(groups[g].plain_accuracy, st);
     if (isfinite(groups[g].plain_accuracy)) add(&b.accuracy, groups[g].plain_accuracy);
     if (groups[g].level > 0) st->guided_groups++;

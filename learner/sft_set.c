@@ -101,6 +101,11 @@ static void sort_by_id(learner_sft_set *s) {
   qsort_r(s->by_id, s->data.n, sizeof *s->by_id, by_id, s->data.rows);
 }
 
+static int by_number(const void *a, const void *b) {
+  const size_t x = *(const size_t *)a, y = *(const size_t *)b;
+  return (x > y) - (x < y);
+}
+
 // Of rows with the same id the first, as replay takes it.
 bool learner_sft_set_find(learner_sft_set *s, const char *id, learner_seq *out) {
   AGRL_ASSERT(s->bpe != NULL);
@@ -111,8 +116,10 @@ bool learner_sft_set_find(learner_sft_set *s, const char *id, learner_seq *out) 
     if (strcmp(s->data.rows[s->by_id[mid]].id, id) < 0) lo = mid + 1;
     else hi = mid;
   }
-  const agrl_row *row = lo < s->data.n ? &s->data.rows[s->by_id[lo]] : NULL;
-  if (row == NULL || strcmp(row->id, id) != 0 || !has_reference(s, row)) return false;
+  if (lo == s->data.n) return false;
+  const size_t at = s->by_id[lo];
+  const agrl_row *row = &s->data.rows[at];
+  if (strcmp(row->id, id) != 0 || bsearch(&at, s->rows, s->n, sizeof at, by_number) == NULL) return false;
   *out = (learner_seq){0};
   encode_reference(s, row, out);
   return true;

@@ -9,7 +9,7 @@
 #include "common/base/mem.h"
 #include "common/wire/limits.h"
 
-_Static_assert(LEARNER_DELTAS_MAX < AGRL_LIMIT_LINKS, "an anchor and every delta fit one plan");
+_Static_assert(LEARNER_DELTAS_MAX + 2 <= AGRL_LIMIT_LINKS, "a base, an anchor and every delta fit one plan");
 
 learner_package *learner_package_new(agrl_weights *base, agrl_weights *now, agrl_pool *pool, size_t *changed) {
   learner_package *p = agrl_xcalloc(1, sizeof *p);

@@ -13,7 +13,7 @@
 #include "common/model/weights.h"
 #include "common/wire/msg_learner.h"
 
-enum { LEARNER_DELTAS_MAX = 128 };  // less than AGRL_LIMIT_LINKS
+enum { LEARNER_DELTAS_MAX = 128 };  // with a base and an anchor within AGRL_LIMIT_LINKS
 
 typedef struct learner_package {  // an anchor (base 0) or a delta; immutable
   uint64_t version, base;

@@ -47,16 +47,15 @@ static void close_plain(replay_decision *d, const replay_rules *rules, const rep
   choose_plain(d, g);
   bool spread = has_spread(results, d->chosen, d->n_chosen);
   bool inside = d->accuracy >= rules->accuracy_low && d->accuracy <= rules->accuracy_high;
-  if (!spread && !rules->keep_zero_spread) retire(d, REPLAY_CAUSE_ZERO_SPREAD);
-  else if (!spread && !inside) retire(d, REPLAY_CAUSE_WINDOW);
-  else d->action = REPLAY_DO_READY;
+  if (spread || rules->keep_zero_spread) d->action = REPLAY_DO_READY;
+  else retire(d, inside ? REPLAY_CAUSE_ZERO_SPREAD : REPLAY_CAUSE_WINDOW);
   d->level = 0;
 }
 
 // The end of the ladder without a success.
-static void close_unsolved(replay_decision *d, const replay_group_rec *g, const replay_result *results, replay_cause cause) {
+static void close_unsolved(replay_decision *d, const replay_rules *rules, const replay_group_rec *g, const replay_result *results, replay_cause cause) {
   choose_plain(d, g);
-  if (has_spread(results, d->chosen, d->n_chosen)) d->action = REPLAY_DO_READY;
+  if (has_spread(results, d->chosen, d->n_chosen) || rules->keep_zero_spread) d->action = REPLAY_DO_READY;
   else retire(d, cause);
   d->level = 0;
 }
@@ -135,7 +134,7 @@ static void close_level(replay_decision *d, const replay_rules *rules, const rep
     d->action = REPLAY_DO_CLIMB;
     d->level = next;
   } else {
-    close_unsolved(d, g, results, last_call ? REPLAY_CAUSE_STALE : REPLAY_CAUSE_UNSOLVED);
+    close_unsolved(d, rules, g, results, last_call ? REPLAY_CAUSE_STALE : REPLAY_CAUSE_UNSOLVED);
   }
 }
 

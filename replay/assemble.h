@@ -25,7 +25,7 @@ typedef struct replay_rules {
   double tau;
   uint32_t warmup;          // versions without guidance
   uint32_t replace;         // k, at least 1
-  double accuracy_low, accuracy_high;
+  double accuracy_low, accuracy_high;  // of groups with equal rewards: by which cause they are retired
   bool keep_zero_spread;
   bool pairs;               // DPO
 } replay_rules;

@@ -116,6 +116,8 @@ agrl_rc replay_core_open(replay_core *c, const agrl_config *conf, uint64_t run, 
   if (conf->grpo.group_size > (int64_t)REPLAY_MAX_GROUP)
     return agrl_fail(err, AGRL_ECONFIG, "grpo.group_size: %lld is more than replay stores (%u)", (long long)conf->grpo.group_size, REPLAY_MAX_GROUP);
   replay_prompts_init(&c->prompts, rows, n_rows, text, (uint64_t)conf->run.seed);
+  if (conf->run.method == AGRL_METHOD_DPO && conf->sft.max_rows > 0)
+    replay_prompts_limit_references(&c->prompts, rows, n_rows, (size_t)conf->sft.max_rows);
   agrl_rc rc = c->prompts.n ? AGRL_OK : agrl_fail(err, AGRL_ECONFIG, "data.train: no usable row");
   replay_store_opts opts = {
       .map_bytes = conf->replay.map_bytes, .map_max_bytes = conf->replay.map_max_bytes, .sync = conf->replay.sync, .run = run};

@@ -86,11 +86,22 @@ uint32_t replay_prompts_levels(replay_prompts *p, uint32_t i) {
   return q->levels;
 }
 
-bool replay_prompts_reference(const replay_prompts *p, uint32_t i) {
+static bool has_reference(const replay_prompts *p, const agrl_row *row) {
   agrl_buf text = {0};
-  bool there = agrl_task_text_reference(p->text, p->v[i].row, &text) && text.len > 0;
+  bool there = agrl_task_text_reference(p->text, row, &text) && text.len > 0;
   agrl_buf_release(&text);
   return there;
+}
+
+bool replay_prompts_reference(const replay_prompts *p, uint32_t i) {
+  const agrl_row *row = p->v[i].row;
+  return (p->reference_end == NULL || row < p->reference_end) && has_reference(p, row);
+}
+
+void replay_prompts_limit_references(replay_prompts *p, const agrl_row *rows, size_t n, size_t max) {
+  size_t i = 0;
+  for (size_t used = 0; i < n && used < max; i++) used += has_reference(p, &rows[i]);
+  p->reference_end = rows + i;
 }
 
 void replay_prompts_observe(replay_prompt *p, double accuracy, uint64_t version) {

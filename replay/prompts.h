@@ -26,6 +26,7 @@ typedef struct replay_prompt {
 typedef struct replay_prompts {
   const agrl_task_text *text;
   replay_prompt *v;
+  const agrl_row *reference_end;  // rows from here on have no reference trace that may be used; NULL: all may
   size_t n, skipped;       // skipped: rows with the id of an earlier row, or with one too long
   uint32_t *slots;         // hash table: index + 1
   size_t n_slots;
@@ -47,7 +48,9 @@ void replay_prompts_init(replay_prompts *p, const agrl_row *rows, size_t n, cons
 void replay_prompts_release(replay_prompts *p);
 uint32_t replay_prompts_find(const replay_prompts *p, const char *id);  // index or REPLAY_NO_PROMPT
 uint32_t replay_prompts_levels(replay_prompts *p, uint32_t i);          // rendered on first use
-bool replay_prompts_reference(const replay_prompts *p, uint32_t i);     // the row has a reference trace
+bool replay_prompts_reference(const replay_prompts *p, uint32_t i);     // the row has a reference trace that may be used
+// Only the first max of the rows that have one may be used (sft.max_rows).
+void replay_prompts_limit_references(replay_prompts *p, const agrl_row *rows, size_t n, size_t max);
 void replay_prompts_observe(replay_prompt *p, double accuracy, uint64_t version);
 double replay_prompts_priority(const replay_prompt *p, int selector, double half_life, uint64_t version);
 // epoch and cursor: position of the walk, advanced. n must be > 0.

@@ -37,14 +37,15 @@ typedef enum replay_state {
 #define REPLAY_CAUSE_MAP(X)                                                        \
   X(NONE, "none")                                                                  \
   X(MISSING, "missing")         /* a plain rollout has no reward */                \
-  X(ZERO_SPREAD, "zero_spread") /* all rewards equal */                            \
-  X(WINDOW, "window")           /* accuracy outside the window, no spread */       \
+  X(ZERO_SPREAD, "zero_spread") /* all rewards equal, accuracy in the window */    \
+  X(WINDOW, "window")           /* all rewards equal, accuracy outside of it */    \
   X(UNSOLVED, "unsolved")       /* no level helped, no spread */                   \
   X(STALE, "stale")             /* older than the staleness bound */               \
   X(LEASE, "lease")             /* the learner went on without reporting it */     \
   X(PROMPT_GONE, "prompt_gone") /* the data set no longer has the prompt */        \
   X(UNREADABLE, "unreadable")   /* a stored trace does not decode */               \
-  X(NO_PAIR, "no_pair")         /* DPO: none wrong, or none right and no reference trace */
+  X(NO_PAIR, "no_pair")         /* DPO: none wrong, or none right and no reference trace */ \
+  X(METHOD, "method")           /* made ready under another run.method: a pair, or no pair */
 typedef enum replay_cause {
 #define REPLAY_CAUSE_ENUM(NAME, text) REPLAY_CAUSE_##NAME,
   REPLAY_CAUSE_MAP(REPLAY_CAUSE_ENUM)

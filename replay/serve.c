@@ -44,10 +44,18 @@ static void return_to_ready(replay_core *c, replay_group *g) {
   c->counts.returned++;
 }
 
+// A ready group is a pair of DPO or a whole group, as run.method was when it was decided; a run may go on with another one.
+static bool of_other_method(const replay_core *c, const replay_group *g) {
+  const bool pair = g->rec.n_chosen <= 2 && g->rec.n_chosen < g->rec.n_plain;
+  if (g->rec.state != REPLAY_READY) return false;
+  return c->conf->run.method == AGRL_METHOD_DPO ? g->rec.n_chosen > 2 : pair;
+}
+
 static void sweep(replay_core *c) {
   for (size_t i = 0; i < c->n_groups; i++) {
     replay_group *g = c->groups[i];
-    if (g->rec.state <= REPLAY_READY && too_old(c, replay_core_oldest(g))) replay_core_retire(c, g, REPLAY_CAUSE_STALE);
+    if (of_other_method(c, g)) replay_core_retire(c, g, REPLAY_CAUSE_METHOD);
+    else if (g->rec.state <= REPLAY_READY && too_old(c, replay_core_oldest(g))) replay_core_retire(c, g, REPLAY_CAUSE_STALE);
   }
 }
 
@@ -67,7 +75,7 @@ static bool arrival_changes(const replay_core *c, uint64_t version) {
   if (version != c->meta.version) return true;
   for (size_t i = 0; i < c->n_groups; i++) {
     const replay_group *g = c->groups[i];
-    if (g->rec.state == REPLAY_LEASED ? g->rec.lease_version == version : too_old(c, replay_core_oldest(g))) return true;
+    if (g->rec.state == REPLAY_LEASED ? g->rec.lease_version == version : of_other_method(c, g) || too_old(c, replay_core_oldest(g))) return true;
   }
   return false;
 }

@@ -4,7 +4,7 @@
 #ifndef AGRL_WIRE_LIMITS_H
 #define AGRL_WIRE_LIMITS_H
 
-#define AGRL_WIRE_SCHEMA 1u
+#define AGRL_WIRE_SCHEMA 2u
 #define AGRL_WIRE_HEADER_BYTES 40u
 
 #define AGRL_LIMIT_KIB(n) ((size_t)(n) << 10)

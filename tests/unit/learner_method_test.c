@@ -257,6 +257,29 @@ static void test_what_is_no_pair(void **state) {
   learner_core_release(&c);
 }
 
+// sft.max_rows bounds what DPO takes of the reference traces, too; what was chosen as right and wrong has no mean reward.
+static void test_dpo_takes_no_more_references_than_sft(void **state) {
+  (void)state;
+  set("run.method", "dpo");
+  set("sft.max_rows", "2");  // r0 and r2
+  learner_core c;
+  begin(&c);
+  learner_seq q;
+  assert_true(learner_sft_set_find(c.sft, "r0", &q) && learner_sft_set_find(c.sft, "r2", &q));
+  assert_false(learner_sft_set_find(c.sft, "r4", &q) || learner_sft_set_find(c.sft, "r10", &q) || learner_sft_set_find(c.sft, "r1", &q));
+  agrl_arena a;
+  agrl_arena_init(&a, 0);
+  agrl_group g[2] = {group_of(4, 1, 0, &a), group_of(6, 2, 1, &a)};
+  learner_step_stats st;
+  assert_int_equal(learner_step_run(&c, g, 2, &st, NULL), AGRL_OK);
+  assert_true(st.loss.pairs == 1 && st.reference_pairs == 0);
+  assert_true(isnan(st.reward_mean) && isnan(st.reward_plain_mean) && isnan(st.reward_std) && isnan(st.format_rate) && isnan(st.completion_mean));
+  assert_true(st.accuracy == 0.5);
+  learner_step_stats_release(&st);
+  agrl_arena_release(&a);
+  learner_core_release(&c);
+}
+
 // A pair that no pass can hold is left out and counted, whether its chosen trace is an own one or the reference: an imported model
 // may take sequences that are longer than a pass.
 static void test_pairs_longer_than_a_pass(void **state) {
@@ -414,8 +437,32 @@ static void test_reference_refresh(void **state) {
   assert_true(again.version == AGRL_VERSION(1, 8));
   agrl_sha256 got = grpo_steps(&again, 4, NULL);
   assert_memory_equal(&got, &want, sizeof want);
-  learner_core_release(&c);
   learner_core_release(&again);
+  // Not refreshed any more, it stays what it was, also through the next checkpoint; and it is never another in silence.
+  set("grpo.reference_every", "0");
+  double from[1], later[1];
+  resume(&again);
+  assert_int_equal(AGRL_VERSION_STEP(agrl_weights_version(again.reference)), 8);
+  grpo_steps(&again, 1, NULL);
+  save(&again);
+  grpo_steps(&again, 1, from);
+  learner_core_release(&again);
+  resume(&again);
+  assert_true(again.version == AGRL_VERSION(1, 9));
+  grpo_steps(&again, 1, later);
+  assert_true(from[0] == later[0]);
+  learner_core_release(&again);
+  char name[32];
+  agrl_ckpt_version_name(AGRL_VERSION(1, 9), name);
+  char *dir = agrl_path_join(checkpoints, name), *path = agrl_path_join(dir, "reference.bf16"), *sft = agrl_path_join(checkpoints, "sft");
+  assert_int_equal(unlink(path), 0);
+  agrl_error err = {0};
+  assert_int_equal(learner_reference_resume(&c, dir, sft, &err), AGRL_ENOENT);
+  if (strstr(err.msg, path) == NULL) fail_msg("'%s' names no file", err.msg);
+  free(path);
+  free(dir);
+  free(sft);
+  learner_core_release(&c);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -424,7 +471,7 @@ int main(void) {
   agrl_log_init("test", AGRL_LOG_ERROR);
   const struct CMUnitTest tests[] = {
       TEST(test_dpo_learns_and_resumes), TEST(test_dpo_loss_is_that_of_its_log_probs), TEST(test_what_is_no_pair),
-      TEST(test_pairs_longer_than_a_pass), TEST(test_auxiliary_rows_longer_than_a_pass),
+      TEST(test_dpo_takes_no_more_references_than_sft), TEST(test_pairs_longer_than_a_pass), TEST(test_auxiliary_rows_longer_than_a_pass),
       TEST(test_advantage_and_aggregation), TEST(test_overlong_completions), TEST(test_reference_refresh),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -362,6 +362,19 @@ static void not_a_number_reaches_the_total(void **state) {
       learner_loss_stats st = {0};
       policies[k].loss->rows(&p, &in, &st);
       assert_true(isnan(st.total));
+      p.tis_cap = 2;
+      st = (learner_loss_stats){0};
+      policies[k].loss->rows(&p, &in, &st);
+      if (!isnan(st.total)) fail_msg("%s, tis_cap: total %g", policies[k].loss->name, st.total);
+      p.tis_cap = 0;
+      for (p.guided_loss = AGRL_GUIDED_GUIDE; where < 2 && p.guided_loss <= AGRL_GUIDED_TIS; p.guided_loss++) {
+        learner_loss_row guided = in;
+        guided.guided = true;
+        st = (learner_loss_stats){0};
+        policies[k].loss->rows(&p, &guided, &st);
+        if (!isnan(st.total)) fail_msg("%s, guided_loss %d: total %g", policies[k].loss->name, p.guided_loss, st.total);
+      }
+      p.guided_loss = AGRL_GUIDED_GUIDE;
     }
     learner_loss_row pair[2] = {in, {.n = 2, .logp = fine, .old = fine, .ref = fine, .weight = 1, .dlogp = e}};
     learner_loss_stats st = {0};

@@ -106,12 +106,12 @@ static void groups_without_spread(void **state) {
   (void)state;
   replay_result r[64];
   replay_group_rec g = group_of(r, 8);
-  assert_int_equal(decide(&g, r, ALL, 100, false).cause, REPLAY_CAUSE_ZERO_SPREAD);
+  assert_int_equal(decide(&g, r, ALL, 100, false).cause, REPLAY_CAUSE_WINDOW);
   replay_rules keep = usual;
   keep.keep_zero_spread = true;
   replay_decision d;
   replay_assemble(&keep, &g, r, (replay_task_facts){.levels = ALL}, 100, false, &d);
-  assert_int_equal(d.cause, REPLAY_CAUSE_WINDOW);  // all right: outside the window, and nothing to learn
+  assert_int_equal(d.action, REPLAY_DO_READY);  // all right, outside the window: kept on request, too
   r[3].reward = 0.8;
   assert_int_equal(decide(&g, r, ALL, 100, false).action, REPLAY_DO_READY);  // outside the window, but shaped reward has spread
   for (int i = 0; i < 8; i++) r[i] = i < 4 ? good(0.5) : bad(0.5);
@@ -209,6 +209,10 @@ static void unsolved_groups(void **state) {
   assert_int_equal(d.level, 0);
   for (int i = 0; i < 8; i++) r[i].reward = 0;
   assert_int_equal(decide(&g, r, ALL, 100, false).cause, REPLAY_CAUSE_UNSOLVED);
+  replay_rules keep = usual;
+  keep.keep_zero_spread = true;
+  replay_assemble(&keep, &g, r, (replay_task_facts){.levels = ALL}, 100, false, &d);
+  assert_int_equal(d.action, REPLAY_DO_READY);
   g.level = 2;
   for (int i = 0; i < 4; i++) r[12 + i] = bad(0);
   assert_int_equal(decide(&g, r, ALL, 100, false).level, 3);

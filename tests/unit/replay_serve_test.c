@@ -99,6 +99,48 @@ static void dpo_batches_hold_pairs(void **state) {
   assert_true(pairs == 12 && alone > 0 && retired > 0);
 }
 
+static uint8_t cause_of(uint64_t id) {
+  replay_group_rec g;
+  KIT_OK(replay_store_get_group(kit.core.store, id, &g, err));
+  return g.cause;
+}
+
+// What one method made ready is no batch of another: pairs are retired by a run that goes on with whole groups, and the other way.
+static void another_method_retires_what_is_ready(void **state) {
+  (void)state;
+  uint64_t ids[8];
+  for (int to_dpo = 0; to_dpo < 2; to_dpo++) {
+    const uint64_t version = 1 + (uint64_t)to_dpo;
+    kit.conf.run.method = to_dpo ? AGRL_METHOD_GRPO_PR : AGRL_METHOD_DPO;
+    kit.conf.replay.guided = false;
+    kit_restart(&kit);
+    assert_int_equal(ask_batch(version, 1, ids), 0);
+    make_ready(2, version);
+    const uint64_t first = kit.core.groups[0]->rec.id;
+    assert_int_equal(state_of(first), REPLAY_READY);
+    kit.conf.run.method = to_dpo ? AGRL_METHOD_DPO : AGRL_METHOD_GRPO_PR;
+    kit_restart(&kit);
+    assert_int_equal(ask_batch(version, 8, ids), 0);
+    assert_int_equal(replay_core_count(&kit.core, REPLAY_READY), 0);
+    assert_int_equal(state_of(first), REPLAY_RETIRED);
+    assert_int_equal(cause_of(first), REPLAY_CAUSE_METHOD);
+  }
+}
+
+// sft.max_rows bounds the reference traces that pairs are made with.
+static void dpo_references_are_bounded(void **state) {
+  (void)state;
+  kit.conf.run.method = AGRL_METHOD_DPO;
+  kit.conf.sft.max_rows = 2;
+  for (size_t i = 1; i < kit.data.n; i += 2) kit.data.rows[i].reference = "3\n";
+  kit_restart(&kit);
+  for (uint32_t i = 0; i < kit.core.prompts.n; i++)
+    assert_int_equal(replay_prompts_reference(&kit.core.prompts, i), i == 1 || i == 3);
+  kit.conf.sft.max_rows = 0;
+  kit_restart(&kit);
+  for (uint32_t i = 0; i < kit.core.prompts.n; i++) assert_int_equal(replay_prompts_reference(&kit.core.prompts, i), i % 2);
+}
+
 static void batch_holds_the_chosen_members(void **state) {
   (void)state;
   uint64_t ids[8];
@@ -434,6 +476,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       WITH_KIT(batch_holds_the_chosen_members),
       WITH_KIT(dpo_batches_hold_pairs),
+      WITH_KIT(another_method_retires_what_is_ready),
+      WITH_KIT(dpo_references_are_bounded),
       WITH_KIT(lost_answer_is_asked_for_again),
       WITH_KIT(requests_of_the_past_are_refused),
       WITH_KIT(reports_are_idempotent_and_survive),
