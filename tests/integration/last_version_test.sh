@@ -18,7 +18,7 @@ exec "$1/bin/agrl-eval" "\$@"
 WRAPPER
 chmod +x "$work/bin/agrl-eval"
 export PATH="$work/bin:$PATH"
-start_job --no-eval --set sft.steps=100 --set grpo.versions=8 --set eval.interval=4 --set learner.checkpoint_every=4
+start_job --no-eval --set sft.steps=400 --set grpo.zero_spread=keep --set grpo.versions=8 --set eval.interval=4 --set learner.checkpoint_every=4
 daemons_gone() { ! agrlctl status --run-dir "$run" -o json | jq -e '[.processes[] | select(.pid > 0)] | length > 0' >/dev/null; }
 held() { [ -s "$work/held" ]; }
 wait_for 120 'evaluation of version 4' held

@@ -135,7 +135,7 @@ static void test_garbage_is_counted(void **state) {
   zmq_connect(z, f->endpoint);
   agrl_msg m = {.kind = AGRL_MSG_WEIGHTS_GET, .weights_get = {.actor = "a"}};
   agrl_msg late = {.kind = AGRL_MSG_OK, .deadline_ms = 1};
-  uint8_t oversized[AGRL_WIRE_HEADER_BYTES + 8] = {'A', 'G', 'R', 'L', 1, 0, AGRL_MSG_WEIGHTS_GET, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff};
+  uint8_t oversized[AGRL_WIRE_HEADER_BYTES + 8] = {'A', 'G', 'R', 'L', AGRL_WIRE_SCHEMA, 0, AGRL_MSG_WEIGHTS_GET, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff};
   zmq_send(z, "garbage", 7, 0);
   zmq_send(z, "", 0, 0);
   zmq_send(z, "two", 3, ZMQ_SNDMORE), zmq_send(z, "three", 5, ZMQ_SNDMORE), zmq_send(z, "frames", 6, 0);
