@@ -10,23 +10,25 @@ for p in agrl-actor agrl-learner agrl-replay agrl-reward; do ln -s "$1/bin/$p" "
 cat >"$work/bin/agrl-eval" <<WRAPPER
 #!/usr/bin/env bash
 case \$* in
-  */v00000001-00000004*)
+  */v00000001-00000080*) ;;
+  *)
     echo held >>"$work/held"
-    until [ -d "$run/checkpoints/v00000001-00000008" ] && grep -q . "$work/gone" 2>/dev/null; do sleep 0.2; done ;;
+    until [ -d "$run/checkpoints/v00000001-00000080" ] && grep -q . "$work/gone" 2>/dev/null; do sleep 0.2; done ;;
 esac
 exec "$1/bin/agrl-eval" "\$@"
 WRAPPER
 chmod +x "$work/bin/agrl-eval"
 export PATH="$work/bin:$PATH"
-start_job --no-eval --set sft.steps=400 --set grpo.zero_spread=keep --set grpo.versions=8 --set eval.interval=4 --set learner.checkpoint_every=4
+start_job --no-eval --set sft.steps=400 --set grpo.zero_spread=keep --set grpo.versions=80 --set eval.interval=4 --set learner.checkpoint_every=4
 daemons_gone() { ! agrlctl status --run-dir "$run" -o json | jq -e '[.processes[] | select(.pid > 0)] | length > 0' >/dev/null; }
 held() { [ -s "$work/held" ]; }
-wait_for 120 'evaluation of version 4' held
+wait_for 120 'evaluation of an earlier version' held
 wait_for 120 'end of the daemons' daemons_gone
 job_over && die 'the job did not wait for the evaluation under way'
-[ ! -e "$run/eval/v00000001-00000008/eval.json" ] || die 'version 8 was evaluated beside version 4'
+[ ! -e "$run/eval/v00000001-00000080/eval.json" ] || die 'the last version was evaluated beside an earlier one'
 echo yes >"$work/gone"
 wait_for 60 'end of the job' job_over
-for v in 4 8; do [ -s "$run/eval/v00000001-0000000$v/eval.json" ] || { cat "$run/logs/eval.log"; die "version $v was not evaluated"; }; done
+[ -s "$run/eval/v00000001-00000080/eval.json" ] || { cat "$run/logs/eval.log"; die 'the last version was not evaluated'; }
+[ "$(find "$run/eval" -name eval.json | wc -l)" = 2 ] || die 'not two evaluations: the one held and the last'
 [ ! -L "$run/checkpoints/evaluating" ] || die 'a version is still pinned'
 say ok
