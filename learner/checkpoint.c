@@ -225,7 +225,8 @@ static agrl_rc read_kept(const char *dir, bool *kept, agrl_error *err) {
   agrl_json *state = NULL;
   agrl_rc rc = load_state(dir, &state, err);
   if (rc == AGRL_OK && !agrl_json_bool(agrl_json_get(state, "reference"), kept))
-    rc = agrl_fail(err, AGRL_EPARSE, "%s/%s: expected reference, true or false", dir, STATE_FILE);
+    rc = agrl_fail(err, AGRL_EPARSE, "%s/%s: expected reference, true or false; a checkpoint that lacks it is an older version's: go on with that, or start another run from it "
+                   "by model.init", dir, STATE_FILE);
   agrl_json_free(state);
   return rc;
 }

@@ -190,7 +190,7 @@ void agrl_config_release(agrl_config *c) {
 void agrl_config_dump(const agrl_config *c, bool with_help, agrl_buf *yaml) {
   bool of_method[AGRL_CONFIG_KEYS_MAX];
   config_of_method(c, of_method);
-  agrl_conf_dump(agrl_config_table, agrl_config_table_len, c, with_help, with_help ? of_method : NULL, yaml);
+  agrl_conf_dump(agrl_config_table, agrl_config_table_len, c, with_help, of_method, yaml);
 }
 
 agrl_rc agrl_config_set(agrl_config *c, const char *path, const char *value, agrl_error *err) {

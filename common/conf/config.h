@@ -131,7 +131,8 @@ void agrl_config_release(agrl_config *c);
 // One "section.key" override, as from a command line; call agrl_config_check after the last. run.method sets the keys it stands
 // for, as it does in a file, whatever the order: all but those given themselves.
 agrl_rc agrl_config_set(agrl_config *c, const char *path, const char *value, agrl_error *err);
-// The effective configuration as YAML; with_help: the commented default file.
+// The effective configuration as YAML; with_help: the commented default file. What run.method stands for is in a comment: it comes with
+// the method, so that a file loads to the same and another method can still be set.
 void agrl_config_dump(const agrl_config *c, bool with_help, agrl_buf *yaml);
 // Cross-key checks (group_size divisible..., loopback only, ...); called by load.
 agrl_rc agrl_config_check(const agrl_config *c, agrl_error *err);

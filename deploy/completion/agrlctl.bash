@@ -33,7 +33,7 @@ _agrlctl_keys() {
   while IFS= read -r line; do
     case $line in
       [a-z]*:*) section=${line%%:*} ;;
-      '  '[a-z]*:*) line=${line#  } && printf '%s.%s\n' "$section" "${line%%:*}" ;;
+      '  '[a-z]*:* | '  # '[a-z]*:*) line=${line#  } && line=${line#\# } && printf '%s.%s\n' "$section" "${line%%:*}" ;;
     esac
   done < <("$1" config dump 2>/dev/null)
 }

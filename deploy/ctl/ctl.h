@@ -50,7 +50,8 @@ int ctl_probe_ready(const char *host, int port);
 const char *ctl_kv(const agrl_msg_status *s, const char *key);  // NULL when absent
 
 // Runs a program in the foreground and waits for it: its exit code, 128 + signal when it was killed, 71 when it could not be run.
-// SIGINT and SIGTERM go to it, and stop this process no more than that: ctl_stopped_by is the last of them, 0: none yet.
+// SIGINT and SIGTERM go to it, and stop this process no more than that: then the code is never 0, and ctl_stopped_by is the last of
+// them, 0: none yet.
 int ctl_spawn_wait(char *const argv[]);
 int ctl_stopped_by(void);
 

@@ -129,12 +129,23 @@ static void add_hash(const char *what, const char *path, agrl_buf *out) {
   agrl_buf_addf(out, "%s %s %s\n", what, path, hex);
 }
 
-// What made a directory: the command, an option a line, and the files whose content decides what comes out.
-static void describe(const args *a, const char *config, const char *rules, agrl_buf *out) {
+static void add_hashes(const char *what, const char *list, agrl_buf *out) {
+  for (char *path; (path = ctl_eval_next_file(&list)); free(path)) add_hash(what, path, out);
+}
+
+// What made a directory: the command, an option a line.
+static void describe(const args *a, agrl_buf *out) {
   for (int i = 1; i < a->n; i++) agrl_buf_addf(out, "%s%s", i > 1 && a->at[i][0] == '-' ? "\n" : i > 1 ? " " : "", a->at[i]);
   agrl_buf_addc(out, '\n');
-  if (config) add_hash("config", config, out);
-  if (rules) add_hash("rules", rules, out);
+}
+
+// And the files whose content decides what comes out; data that is made here has settings of its own.
+static void describe_files(const experiment *e, const agrl_config *c, agrl_buf *out) {
+  add_hash("config", e->config, out);
+  add_hash("rules", c->data.rules, out);
+  if (*c->data.dev) add_hash("dev", c->data.dev, out);
+  if (e->train) add_hash("train", e->train, out);
+  if (e->eval) add_hashes("eval", e->eval, out);
 }
 
 // That text is kept in the directory: with other settings its results belong to another experiment.
@@ -145,7 +156,7 @@ static agrl_rc same_settings(const agrl_buf *now, const char *dir, bool keep, ag
   if (!rc && keep && !agrl_file_exists(path)) rc = agrl_file_write_atomic(path, now->data, now->len, err);
   if (!rc) rc = agrl_file_read(path, 1 << 20, &before, err);
   if (!rc && (before.len != now->len || memcmp(before.data, now->data, now->len) != 0))
-    rc = agrl_fail(err, AGRL_ECONFIG, "%s was made with other settings, configuration or rules (%s); remove the directory to make it again, or use another --out",
+    rc = agrl_fail(err, AGRL_ECONFIG, "%s was made with other settings, configuration, rules or data (%s); remove the directory to make it again, or use another --out",
                    dir, path);
   agrl_buf_release(&before);
   free(path);
@@ -159,7 +170,7 @@ static int make_data(const plan *p, int64_t seed, const data_paths *d, bool run)
   agrl_error err = {0};
   int code = 0;
   data_args(p, seed, d->dir, &a);
-  describe(&a, NULL, NULL, &now);
+  describe(&a, &now);
   if (same_settings(&now, d->dir, run, &err)) code = ctl_fail(&err);
   else if (run && !agrl_file_exists(last)) code = spawn(&a);
   agrl_buf_release(&now);
@@ -180,7 +191,10 @@ static int one_run(plan *p, int64_t seed, const exp_arm *arm, const data_paths *
   p->done++;
   run_args(p, seed, arm, d, dir, &a);
   agrl_rc rc = exp_effective(p->e, arm, &c, &err);
-  if (!rc) describe(&a, p->e->config, c.data.rules, &now);
+  if (!rc) {
+    describe(&a, &now);
+    describe_files(p->e, &c, &now);
+  }
   if (!rc && (run || done)) rc = same_settings(&now, dir, run, &err);
   if (rc) code = ctl_fail(&err);
   else if (run && !done) {

@@ -223,7 +223,10 @@ static agrl_rc apply(agrl_config *c, const exp_settings *s, agrl_error *err) {
 agrl_rc exp_effective(const experiment *e, const exp_arm *arm, agrl_config *out, agrl_error *err) {
   agrl_rc rc = agrl_config_load(e->config, out, err);
   if (!rc) rc = apply(out, &e->set, err);
-  if (!rc && arm && e->has_start) rc = agrl_config_set(out, "sft.steps", "0", err);
+  if (!rc && arm && e->has_start) {  // what the command that runs it says
+    rc = agrl_config_set(out, "model.init", "start", err);
+    if (!rc) rc = agrl_config_set(out, "sft.steps", "0", err);
+  }
   if (!rc) rc = apply(out, arm ? &arm->set : &e->start, err);
   if (!rc) rc = agrl_config_check(out, err);
   return rc;

@@ -71,12 +71,14 @@ static agrl_rc load_checkpoint(const ctl_job *job, const char *side, const char 
 static agrl_rc load_side(const ctl_job *job, const char *side, const char *split, sbs_items *out, agrl_error *err) {
   if (is_file(side)) return sbs_items_load(side, out, err);
   const char *dir = job->config.run.dir;
-  char *checkpoint = agrl_xasprintf("%s/checkpoints/%s", dir, side);
+  char *name = agrl_xasprintf("%s/checkpoints/%s", dir, side), *real = realpath(name, NULL);
+  const char *checkpoint = real ? real : name;  // the one that latest is now, whatever a running job makes of it
   agrl_rc rc;
   if (strchr(side, '/') || !agrl_file_exists(checkpoint))
     rc = agrl_fail(err, AGRL_ENOENT, "'%s' is neither a checkpoint under %s/checkpoints nor an items file (.jsonl)", side, dir);
   else rc = load_checkpoint(job, side, checkpoint, split, out, err);
-  free(checkpoint);
+  free(real);
+  free(name);
   return rc;
 }
 

@@ -20,10 +20,10 @@ WRAPPER
 chmod +x "$work/bin/agrl-eval"
 export PATH="$work/bin:$PATH"
 start_job --no-eval --set sft.steps=400 --set grpo.zero_spread=keep --set grpo.versions=80 --set eval.interval=4 --set learner.checkpoint_every=4
-daemons_gone() { ! agrlctl status --run-dir "$run" -o json | jq -e '[.processes[] | select(.pid > 0)] | length > 0' >/dev/null; }
+daemons_gone() { agrlctl status --run-dir "$run" -o json >"$work/status" && jq -e 'all(.processes[]; .pid <= 0)' "$work/status" >/dev/null; }
 held() { [ -s "$work/held" ]; }
-wait_for 120 'evaluation of an earlier version' held
-wait_for 120 'end of the daemons' daemons_gone
+wait_for 90 'evaluation of an earlier version' held
+wait_for 60 'end of the daemons' daemons_gone
 job_over && die 'the job did not wait for the evaluation under way'
 [ ! -e "$run/eval/v00000001-00000080/eval.json" ] || die 'the last version was evaluated beside an earlier one'
 echo yes >"$work/gone"

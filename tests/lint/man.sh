@@ -26,7 +26,7 @@ for name in $(sed -n 's/^Documentation=man:\(.*\)(\([1-8]\))$/\1.\2/p' deploy/sy
 done
 
 keys=$("$build/bin/agrlctl" config dump | awk '/^[a-z]+:/ { section = $1; sub(/:.*/, "", section) }
-  /^  [a-z]/ { key = $1; sub(/:.*/, "", key); print section "." key }')
+  /^  (# )?[a-z]/ { sub(/# /, ""); key = $1; sub(/:.*/, "", key); print section "." key }')
 [ -n "$keys" ] || complain 'agrlctl config dump: prints no keys'
 for key in $keys; do
   grep -qFx ".B $key" "$generated" || complain "agrl.yaml.5: says nothing of $key"

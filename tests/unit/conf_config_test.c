@@ -322,7 +322,11 @@ static void dump_loads_to_the_same(void **state) {
     assert_string_equal(first.data, second.data);
     assert_string_equal(again.run.dir, c.run.dir);
     assert_true(again.replay.commit_interval_ns == 1234567 && again.replay.map_bytes == 1048577 && again.grpo.lr == c.grpo.lr);
-    assert_true((strstr(first.data, "  # ") != NULL) == help);
+    assert_true((strstr(first.data, " Range ") != NULL) == help);
+    // What `agrlctl up` wrote for one method, with another one set.
+    assert_int_equal(agrl_config_set(&again, "run.method", "grpo", &err), AGRL_OK);
+    if (agrl_config_check(&again, &err)) fail_msg("%s", err.msg);
+    assert_true(again.reward.mode == AGRL_REWARD_SPARSE && !again.replay.guided);
     agrl_config_release(&again);
     agrl_buf_release(&first), agrl_buf_release(&second);
   }

@@ -64,6 +64,16 @@ static void reads_the_cross_product(void **state) {
   free(path);
 }
 
+// Adapters need a model to start from: the start is one.
+static void arms_begin_with_the_start(void **state) {
+  char *path = file("lora.yaml", HEAD "start: {}\narms: {full: {}, lora: {lora.rank: 4}}\n");
+  experiment e;
+  agrl_error err = {0};
+  if (exp_read(path, &e, &err)) fail_msg("%s", err.msg);
+  exp_release(&e);
+  free(path);
+}
+
 static void refuses(const char *text, const char *place, const char *what) {
   char *path = file("bad.yaml", text);
   experiment e;
@@ -85,6 +95,7 @@ static void refuses_by_name_and_place(void **state) {
   refuses(HEAD "arms: {one: {}, two: {}}\nbaseline: onee\n", "bad.yaml:6:", "nearest: one");
   refuses(HEAD "grid: {grpo.lr: 0.1}\n", "bad.yaml:5:", "expected a list");
   refuses(HEAD "grid: {grpo.lr: [0.1, 0.1]}\n", "bad.yaml:5:", "twice");
+  refuses(HEAD "arms: {one: {}, two: {lora.rank: 4}}\n", "two", "model.init");  // there is no start
   refuses(HEAD "arms: {one: {}, two: {grpo.group_size: 4, replay.guide_replace: 5}}\n", "two", "guide_replace");
   refuses("name: x\nconfig: c\nseeds: [1]\n", "bad.yaml:1:", "data");
   refuses("name: x\nconfig: c\ndata: {train: t}\nseeds: [1]\n", "bad.yaml:3:", "train and eval");
@@ -196,7 +207,7 @@ static int clean(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(reads_the_cross_product), cmocka_unit_test(refuses_by_name_and_place),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(reads_the_cross_product), cmocka_unit_test(arms_begin_with_the_start), cmocka_unit_test(refuses_by_name_and_place),
                                      cmocka_unit_test(shipped_files_are_sound),
                                      cmocka_unit_test(t_equals_the_tables), cmocka_unit_test(means_leave_out_what_is_missing),
                                      cmocka_unit_test(tables_what_is_done)};
