@@ -90,7 +90,9 @@ static const struct {
                 {"guided share", "guided_ratio", offsetof(ctl_point, guided_ratio)},
                 {"entropy, nats", "entropy", offsetof(ctl_point, entropy)},
                 {"KL to reference", "kl", offsetof(ctl_point, kl)},
-                {"staleness", "staleness", offsetof(ctl_point, staleness_mean)}};
+                {"staleness", "staleness", offsetof(ctl_point, staleness_mean)},
+                {"step, s", "step_seconds", offsetof(ctl_point, step_seconds)},
+                {"wait for it, s", "wait_seconds", offsetof(ctl_point, wait_seconds)}};
 enum { N_DYNAMICS = sizeof dynamics / sizeof *dynamics };
 
 static void dynamics_text(const exp_results *r, agrl_buf *out) {
@@ -108,6 +110,15 @@ static void dynamics_text(const exp_results *r, agrl_buf *out) {
   agrl_buf_addc(out, '\n');
 }
 
+// Runs of one experiment have the same held-out files.
+static void left_out_text(const exp_results *r, agrl_buf *out) {
+  for (size_t i = 0; i < r->e->n_arms * r->e->n_seeds; i++) {
+    if (!r->runs[i].n_left_out) continue;
+    report_left_out_text(&r->runs[i], out);
+    return;
+  }
+}
+
 void exp_text(const exp_results *r, agrl_buf *out) {
   const experiment *e = r->e;
   agrl_buf_addf(out, "agrl experiment: %s, %zu of %zu runs done\n", e->name, r->n_done, e->n_arms * e->n_seeds);
@@ -119,6 +130,7 @@ void exp_text(const exp_results *r, agrl_buf *out) {
     reach_text(r, s, out);
   }
   dynamics_text(r, out);
+  left_out_text(r, out);
 }
 
 // --- JSON ---

@@ -45,6 +45,7 @@ double report_f1(const agrl_json *result, int tier, double ci[2]);  // ci: its i
 double report_tenth(const report *r, size_t field_offset, bool last);
 
 void report_text(const report *r, agrl_buf *out);
+void report_left_out_text(const report *r, agrl_buf *out);  // a line with the splits beyond REPORT_MAX_SPLITS; nothing without any
 void report_json(const report *r, agrl_buf *out);
 void report_svg(const report *r, agrl_buf *out);
 void report_html(const report *r, agrl_buf *out);  // all of it on one self-contained page

@@ -152,6 +152,8 @@ static void type_bars(const shown *o, agrl_buf *out) {
     }
   }
   if (n) groups(out, "Macro F1 by query type", o, labels, n, v, ci);
+  double more = report_number(o->results[o->n - 1], "types_left_out");
+  if (more > 0) agrl_buf_addf(out, "<p class=\"note\">Left out: %.0f more query types.</p>\n", more);
 }
 
 static void reliability(const shown *o, agrl_buf *out) {
@@ -242,6 +244,14 @@ void report_html(const report *r, agrl_buf *out) {
   html_text(out, r->config->run.dir);
   agrl_buf_adds(out, "; brackets and whiskers are 95 % bootstrap intervals</p>\n");
   for (size_t i = 0; i < r->n_splits; i++) split_html(&r->splits[i], out);
+  if (r->n_left_out) {
+    agrl_buf_adds(out, "<p class=\"note\">");
+    agrl_buf line = {0};
+    report_left_out_text(r, &line);
+    html_text(out, line.data);
+    agrl_buf_release(&line);
+    agrl_buf_adds(out, "</p>\n");
+  }
   if (!r->n_splits) agrl_buf_adds(out, "<p>Not evaluated yet: agrlctl report --evaluate.</p>\n");
   if (r->n_curves) agrl_buf_adds(out, "<h2>Versions evaluated while training</h2>\n");
   for (size_t i = 0; i < r->n_curves; i++) curve_plot(&r->curves[i], out);

@@ -160,16 +160,21 @@ static void training_text(const report *r, agrl_buf *out) {
   }
 }
 
-void report_text(const report *r, agrl_buf *out) {
-  const char *dir = r->config->run.dir;
-  agrl_buf_addf(out, "agrl report: %s, run %s, seed %" PRId64 "\n", dir, r->config->run.name, r->config->run.seed);
-  for (size_t i = 0; i < r->n_splits; i++) split_text(&r->splits[i], out);
-  if (r->n_left_out) agrl_buf_addf(out, "\nleft out, the report shows %d at most:", REPORT_MAX_SPLITS);
+void report_left_out_text(const report *r, agrl_buf *out) {
+  if (!r->n_left_out) return;
+  agrl_buf_addf(out, "\nleft out, the report shows %d at most:", REPORT_MAX_SPLITS);
   for (size_t i = 0; i < r->n_left_out; i++) {
     agrl_buf_addc(out, ' ');
     agrl_buf_add_visible(out, r->left_out[i], strlen(r->left_out[i]));
   }
-  if (r->n_left_out) agrl_buf_addc(out, '\n');
+  agrl_buf_addc(out, '\n');
+}
+
+void report_text(const report *r, agrl_buf *out) {
+  const char *dir = r->config->run.dir;
+  agrl_buf_addf(out, "agrl report: %s, run %s, seed %" PRId64 "\n", dir, r->config->run.name, r->config->run.seed);
+  for (size_t i = 0; i < r->n_splits; i++) split_text(&r->splits[i], out);
+  report_left_out_text(r, out);
   for (size_t i = 0; i < r->n_curves; i++) curve_text(&r->curves[i], out);
   training_text(r, out);
   agrl_buf_addf(out,

@@ -93,7 +93,7 @@ typedef struct eval_options {
   const char *rules;
   size_t limit;            // rows; 0: all
   unsigned threads;
-  size_t slots, context, max_new;  // context: longest prompt and trace together
+  size_t slots, context, max_new;  // context: longest prompt and trace together; memory is that of the longest row within it
   size_t samples;                  // traces sampled a row at temperature 1, beside the greedy one
   uint64_t seed;                   // of these
   bool progress;                   // on a terminal: rate and time left on stderr

@@ -119,10 +119,12 @@ static agrl_rc submit(const run *r, const eval_options *o, actor_engine *e, cons
   return rc;
 }
 
+static size_t row_count(const run *r, const eval_options *o) { return o->limit && o->limit < r->data->n ? o->limit : r->data->n; }
+
 // Submits every row that fits, a window ahead of the engine, and steps until all are finished.
 static agrl_rc generate_rows(run *r, const eval_options *o, actor_engine *e, const agrl_task_text *text, const agrl_layout *l, size_t *n,
                              size_t *skipped, agrl_error *err) {
-  size_t total = o->limit && o->limit < r->data->n ? o->limit : r->data->n, next = 0;
+  size_t total = row_count(r, o), next = 0;
   uint64_t start_ns = agrl_mono_ns();
   agrl_buf prompt = {0};
   agrl_rc rc = AGRL_OK;
@@ -149,12 +151,26 @@ static agrl_rc generate_rows(run *r, const eval_options *o, actor_engine *e, con
   return rc;
 }
 
+// Tokens of the longest prompt and trace that fit o->context: key/value cache is reserved for every slot at this length.
+static size_t context_used(const run *r, const eval_options *o, const agrl_task_text *text, const agrl_layout *l) {
+  size_t limit = (size_t)l->spec.context, most = o->context < limit ? o->context : limit, total = row_count(r, o), longest = 1;
+  agrl_buf prompt = {0};
+  for (size_t row = 0; row < total; row++) {
+    agrl_buf_clear(&prompt);
+    agrl_task_text_prompt(text, &r->data->rows[row], 0, &prompt);
+    size_t n = agrl_bpe_encode_prompt(r->bpe, l->spec.start_id, prompt.data, prompt.len, NULL, 0);
+    if (n > longest && n + o->max_new <= most) longest = n;
+  }
+  agrl_buf_release(&prompt);
+  return longest + o->max_new < most ? longest + o->max_new : most;
+}
+
 static agrl_rc with_engine(run *r, const eval_options *o, const agrl_task_text *text, agrl_layout *l, agrl_weights *w, size_t *n,
                            size_t *skipped, agrl_error *err) {
   agrl_pool *pool = agrl_pool_new(o->threads);
   actor_engine_hooks hooks = {on_first_logits, on_finished, on_job_done, r};
   actor_engine *e = NULL;
-  agrl_rc rc = actor_engine_new(l, pool, o->slots, o->context, o->max_new, &hooks, &e, err);
+  agrl_rc rc = actor_engine_new(l, pool, o->slots, context_used(r, o, text, l), o->max_new, &hooks, &e, err);
   if (!rc) {
     actor_engine_set_weights(e, w);
     rc = generate_rows(r, o, e, text, l, n, skipped, err);

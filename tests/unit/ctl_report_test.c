@@ -124,10 +124,14 @@ static void what_is_left_out_is_told(void **state) {
   char *folder = agrl_path_join(dir, "eval/latest"), *path = agrl_path_join(folder, "s0.json");
   assert_true(!agrl_file_mkdirs(folder, NULL) && !agrl_file_write_atomic(path, types, strlen(types), NULL));
   report r;
-  agrl_buf text = {0}, json = {0};
+  agrl_buf text = {0}, json = {0}, html = {0};
   assert_int_equal(report_load(&r, &config, NULL), AGRL_OK);
   report_text(&r, &text);
   report_json(&r, &json);
+  report_html(&r, &html);
+  has(&html, "left out, the report shows 8 at most: s8 s9");
+  has(&html, "Left out: 3 more query types.");
+  agrl_buf_release(&html);
   has(&text, "\nleft out, the report shows 8 at most: s8 s9\n");
   has(&text, "\n  left out: 3 more query types\n");
   has(&text, "\n  F1, \\x1b[2J\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9  -");  // 21 characters
