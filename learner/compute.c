@@ -245,6 +245,7 @@ static agrl_rc train_one(learner_compute *c, agrl_error *err) {
   if (rc != AGRL_OK) return rc;
   st.wait_seconds = waited;
   st.ready_groups = batch.ready_groups;
+  st.rollouts = batch.rollouts;
   uint64_t *ids = agrl_arena_alloc(&c->arena, (batch.n_groups + 1) * sizeof *ids);
   for (size_t i = 0; i < batch.n_groups; i++) ids[i] = batch.groups[i].id;
   uint64_t publish_t0 = agrl_mono_ns();

@@ -309,6 +309,7 @@ static void line_batch(agrl_jw *w, const learner_step_stats *st) {
   agrl_jw_ku64(w, "sequences", st->sequences);
   agrl_jw_ku64(w, "tokens", st->tokens);
   agrl_jw_ku64(w, "ready_groups", st->ready_groups);
+  agrl_jw_ku64(w, "rollouts", st->rollouts);
 }
 
 void learner_line_step(const learner_step_stats *st, agrl_buf *out) {

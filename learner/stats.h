@@ -35,7 +35,7 @@ typedef struct learner_step_stats {
   double entropy, grad_norm, learning_rate, sft_loss, guide_gamma;  // guide_gamma: NaN without guided rows
   bool applied, clipped, nonfinite, empty;  // empty: nothing to train on
   double load_seconds, forward_seconds, backward_seconds, optim_seconds, step_seconds, wait_seconds, tokens_per_second;
-  uint64_t ready_groups;
+  uint64_t ready_groups, rollouts;  // of the store, when the batch was served: see agrl_msg_batch
   learner_loss_stats loss;
   learner_row_stats *rows;  // n_rows; free with learner_step_stats_release
   size_t n_rows;

@@ -197,7 +197,7 @@ static uint64_t may_serve(const replay_core *c, uint32_t want) {
 
 agrl_rc replay_serve_try(replay_core *c, uint64_t version, uint32_t want, bool patient, uint64_t now_ns, agrl_arena *arena,
                          agrl_msg_batch *out, agrl_error *err) {
-  *out = (agrl_msg_batch){.ready_groups = replay_core_count(c, REPLAY_READY)};
+  *out = (agrl_msg_batch){.ready_groups = replay_core_count(c, REPLAY_READY), .rollouts = c->meta.traces};
   if (may_serve(c, want) == 0 || (patient && any_at_edge(c, false))) return AGRL_OK;
   agrl_rc rc = any_at_edge(c, true) ? replay_core_write(c, last_call, NULL, err) : AGRL_OK;
   uint64_t n = rc ? 0 : may_serve(c, want);
@@ -280,7 +280,7 @@ agrl_rc replay_serve_checkpointed(replay_core *c, uint64_t version, agrl_error *
 }
 
 agrl_rc replay_serve_fetch(replay_core *c, const agrl_msg_groups_fetch *m, agrl_arena *arena, agrl_msg_batch *out, agrl_error *err) {
-  *out = (agrl_msg_batch){.ready_groups = replay_core_count(c, REPLAY_READY)};
+  *out = (agrl_msg_batch){.ready_groups = replay_core_count(c, REPLAY_READY), .rollouts = c->meta.traces};
   agrl_group *groups = agrl_arena_alloc(arena, (m->n ? m->n : 1) * sizeof *groups);
   size_t bytes = 0;
   (void)err;

@@ -90,6 +90,7 @@ static void get_group(wire *w, const Agrl__V1__Group *pb, agrl_group *out) {
 static void batch_put(wire *w, const agrl_msg_batch *in, Agrl__V1__Batch *pb) {
   pb->retry_ms = in->retry_ms;
   pb->ready_groups = in->ready_groups;
+  pb->rollouts = in->rollouts;
   if (!wire_count(w, in->n_groups, AGRL_LIMIT_GROUPS, "groups of a batch")) return;
   pb->n_groups = in->n_groups;
   pb->groups = wire_array(w, in->n_groups, sizeof *pb->groups);
@@ -104,6 +105,7 @@ static void batch_put(wire *w, const agrl_msg_batch *in, Agrl__V1__Batch *pb) {
 static void batch_get(wire *w, const Agrl__V1__Batch *pb, agrl_msg_batch *out) {
   out->retry_ms = pb->retry_ms;
   out->ready_groups = pb->ready_groups;
+  out->rollouts = pb->rollouts;
   if (!wire_count(w, pb->n_groups, AGRL_LIMIT_GROUPS, "groups of a batch")) return;
   agrl_group *all = wire_array(w, pb->n_groups, sizeof *all);
   for (size_t i = 0; i < pb->n_groups && w->rc == AGRL_OK; i++) get_group(w, pb->groups[i], &all[i]);

@@ -48,6 +48,7 @@ typedef struct agrl_msg_batch {
   const agrl_group *groups;
   uint32_t retry_ms;         // when empty
   uint64_t ready_groups;     // still in the store
+  uint64_t rollouts;         // stored so far in the run, trained or not
 } agrl_msg_batch;
 
 typedef struct agrl_msg_groups_fetch {

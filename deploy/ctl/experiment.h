@@ -76,6 +76,8 @@ double exp_curve_at(const report *run, const char *split, double version);
 double exp_reach(const exp_results *r, size_t split, size_t arm, size_t seed);
 // Mean over seeds of a training series' last tenth (offset of a ctl_point's field).
 exp_mean exp_tenth(const exp_results *r, size_t arm, size_t field_offset);
+// Rollouts stored a version, those that were never trained on (retired groups, failed guidance) included, over the whole run.
+exp_mean exp_rollouts(const exp_results *r, size_t arm);
 
 void exp_text(const exp_results *r, agrl_buf *out);
 void exp_json(const exp_results *r, agrl_buf *out);

@@ -97,8 +97,9 @@ enum { N_DYNAMICS = sizeof dynamics / sizeof *dynamics };
 
 static void dynamics_text(const exp_results *r, agrl_buf *out) {
   int width = name_width(r->e);
-  agrl_buf_addf(out, "\ntraining, last tenth of the versions, mean over seeds\n  %-*s", width, "");
+  agrl_buf_addf(out, "\ntraining, last tenth of the versions (rollouts: of all), mean over seeds\n  %-*s", width, "");
   for (size_t k = 0; k < N_DYNAMICS; k++) agrl_buf_addf(out, "  %16s", dynamics[k].title);
+  agrl_buf_addf(out, "  %16s", "rollouts/version");
   for (size_t a = 0; a < r->e->n_arms; a++) {
     agrl_buf_addf(out, "\n  %-*s", width, r->e->arms[a].name);
     for (size_t k = 0; k < N_DYNAMICS; k++) {
@@ -106,6 +107,9 @@ static void dynamics_text(const exp_results *r, agrl_buf *out) {
       if (m.n) agrl_buf_addf(out, "  %16.4f", m.mean);
       else agrl_buf_addf(out, "  %16s", "-");
     }
+    exp_mean rollouts = exp_rollouts(r, a);
+    if (rollouts.n) agrl_buf_addf(out, "  %16.1f", rollouts.mean);
+    else agrl_buf_addf(out, "  %16s", "-");
   }
   agrl_buf_addc(out, '\n');
 }
@@ -212,6 +216,9 @@ static void dynamics_json(const exp_results *r, agrl_jw *w) {
       agrl_jw_key(w, dynamics[k].key);
       mean_json(w, &m, false);
     }
+    exp_mean rollouts = exp_rollouts(r, a);
+    agrl_jw_key(w, "rollouts_per_version");
+    mean_json(w, &rollouts, false);
     agrl_jw_end_obj(w);
   }
   agrl_jw_end_obj(w);

@@ -114,6 +114,17 @@ exp_mean exp_tenth(const exp_results *r, size_t arm, size_t field_offset) {
   return m;
 }
 
+exp_mean exp_rollouts(const exp_results *r, size_t arm) {
+  double *v = agrl_xcalloc(r->e->n_seeds, sizeof *v);
+  for (size_t s = 0; s < r->e->n_seeds; s++) {
+    const ctl_point *last = exp_run(r, arm, s) ? ctl_series_last(&exp_run(r, arm, s)->series) : NULL;
+    v[s] = last && last->rl && last->step > 0 ? last->rollouts / last->step : NAN;
+  }
+  exp_mean m = exp_mean_of(v, r->e->n_seeds);
+  free(v);
+  return m;
+}
+
 static void add_splits(exp_results *r, const report *run) {
   for (size_t i = 0; i < run->n_splits; i++) {
     size_t k = 0;

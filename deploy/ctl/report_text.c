@@ -137,6 +137,7 @@ static void training_text(const report *r, agrl_buf *out) {
   agrl_buf_adds(out, "\ntraining:");
   if (sft) agrl_buf_addf(out, " %.0f SFT steps in %s%s", sft->step, a, rl ? "," : "");
   if (rl) agrl_buf_addf(out, " %zu RL versions in %s", rl, b);
+  if (last->rollouts > 0) agrl_buf_addf(out, ", %.0f rollouts", last->rollouts);
   agrl_buf_addc(out, '\n');
   if (!rl) return;
   agrl_buf_addf(out, "  %-21s  %-22s  %-22s\n", "", "first tenth", "last tenth");

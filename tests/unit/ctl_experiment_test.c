@@ -158,6 +158,14 @@ static void evaluated(int seed, const char *arm, int version, double f1) {
   free(file(name, text));
 }
 
+static void trained(int seed, const char *arm, int versions, int rollouts) {
+  char name[160], text[256];
+  snprintf(name, sizeof name, "out/seed%d/%s/metrics.jsonl", seed, arm);
+  snprintf(text, sizeof text, "{\"phase\":\"rl\",\"step\":1,\"rollouts\":7}\n{\"phase\":\"rl\",\"step\":%d,\"rollouts\":%d,\"wait_seconds\":0.25}\n",
+           versions, rollouts);
+  free(file(name, text));
+}
+
 static void tables_what_is_done(void **state) {
   char *path = file("two.yaml", HEAD "arms: {a: {}, b: {}}\n"), *out = agrl_path_join(dir, "out");
   experiment e;
@@ -173,6 +181,8 @@ static void tables_what_is_done(void **state) {
   evaluated(3, "a", 20, 0.5);
   evaluated(3, "b", 10, 0.25);
   evaluated(3, "b", 15, 0.75);
+  trained(3, "a", 20, 3000);
+  trained(1, "a", 20, 4000);
   assert_int_equal(exp_read(path, &e, &err), AGRL_OK);
   assert_int_equal(exp_results_load(&e, out, &r, &err), AGRL_OK);
   assert_int_equal(r.n_done, 4);
@@ -188,6 +198,9 @@ static void tables_what_is_done(void **state) {
   assert_true(isnan(exp_curve_at(exp_run(&r, 1, 0), "eval", 16)));
   assert_true(fabs(exp_reach(&r, 0, 1, 0) - 12.5 / 20) < 1e-12);  // b reaches a's 0.5 at version 12.5, a at 20
   assert_true(exp_reach(&r, 0, 0, 0) == 1 && isnan(exp_reach(&r, 0, 1, 1)));
+  assert_true(exp_rollouts(&r, 0).mean == 175 && exp_rollouts(&r, 0).n == 2 && exp_rollouts(&r, 1).n == 0);
+  assert_non_null(strstr(text.data, "  0.2500             175.0\n"));
+  assert_non_null(strstr(json.data, "\"rollouts_per_version\":{\"seeds\":2,\"mean\":175"));
   assert_non_null(strstr(svg.data, "</svg>"));
   agrl_json *doc = NULL;
   assert_int_equal(agrl_json_parse(json.data, json.len, "results", &doc, &err), AGRL_OK);
