@@ -92,7 +92,7 @@ static const struct {
                 {"KL to reference", "kl", offsetof(ctl_point, kl)},
                 {"staleness", "staleness", offsetof(ctl_point, staleness_mean)},
                 {"step, s", "step_seconds", offsetof(ctl_point, step_seconds)},
-                {"wait for it, s", "wait_seconds", offsetof(ctl_point, wait_seconds)}};
+                {"wait for batch, s", "wait_seconds", offsetof(ctl_point, wait_seconds)}};
 enum { N_DYNAMICS = sizeof dynamics / sizeof *dynamics };
 
 static void dynamics_text(const exp_results *r, agrl_buf *out) {
@@ -114,13 +114,11 @@ static void dynamics_text(const exp_results *r, agrl_buf *out) {
   agrl_buf_addc(out, '\n');
 }
 
-// Runs of one experiment have the same held-out files.
-static void left_out_text(const exp_results *r, agrl_buf *out) {
-  for (size_t i = 0; i < r->e->n_arms * r->e->n_seeds; i++) {
-    if (!r->runs[i].n_left_out) continue;
-    report_left_out_text(&r->runs[i], out);
-    return;
-  }
+// A run that leaves splits out, NULL: none. Runs of one experiment have the same held-out files.
+static const report *left_out_of(const exp_results *r) {
+  for (size_t i = 0; i < r->e->n_arms * r->e->n_seeds; i++)
+    if (r->runs[i].n_left_out) return &r->runs[i];
+  return NULL;
 }
 
 void exp_text(const exp_results *r, agrl_buf *out) {
@@ -134,7 +132,7 @@ void exp_text(const exp_results *r, agrl_buf *out) {
     reach_text(r, s, out);
   }
   dynamics_text(r, out);
-  left_out_text(r, out);
+  if (left_out_of(r)) report_left_out_text(left_out_of(r), out);
 }
 
 // --- JSON ---
@@ -216,10 +214,18 @@ static void dynamics_json(const exp_results *r, agrl_jw *w) {
       agrl_jw_key(w, dynamics[k].key);
       mean_json(w, &m, false);
     }
-    exp_mean rollouts = exp_rollouts(r, a);
-    agrl_jw_key(w, "rollouts_per_version");
-    mean_json(w, &rollouts, false);
     agrl_jw_end_obj(w);
+  }
+  agrl_jw_end_obj(w);
+}
+
+static void rollouts_json(const exp_results *r, agrl_jw *w) {
+  agrl_jw_key(w, "rollouts_per_version");
+  agrl_jw_obj(w);
+  for (size_t a = 0; a < r->e->n_arms; a++) {
+    exp_mean m = exp_rollouts(r, a);
+    agrl_jw_key(w, r->e->arms[a].name);
+    mean_json(w, &m, false);
   }
   agrl_jw_end_obj(w);
 }
@@ -244,6 +250,12 @@ void exp_json(const exp_results *r, agrl_buf *out) {
   }
   agrl_jw_end_obj(&w);
   dynamics_json(r, &w);
+  rollouts_json(r, &w);
+  const report *lacking = left_out_of(r);
+  agrl_jw_key(&w, "splits_left_out");
+  agrl_jw_arr(&w);
+  for (size_t i = 0; lacking && i < lacking->n_left_out; i++) agrl_jw_str(&w, lacking->left_out[i]);
+  agrl_jw_end_arr(&w);
   agrl_jw_end_obj(&w);
   agrl_buf_addc(out, '\n');
 }

@@ -74,6 +74,10 @@ expect 0 '4 of 4 rows skipped.*undefined' evaluate "$work/good" --max-new 170
 expect 0 'no row was measured' evaluate "$work/good" --max-new 170
 evaluate "$work/good" --max-new 170 -o json 2>/dev/null | jq -e '.n == 0 and .skipped == 4 and .accuracy == null and .macro_f1 == null' >/dev/null ||
   die "measures of no row are not null"
+# Memory is reserved for the longest row that fits; which rows fit does not depend on the others.
+{ head -n 3 "$work/data/eval.jsonl"; sed -n 4p "$work/data/eval.jsonl" | jq -c '.product.title = "word " * 300'; } >"$work/long.jsonl"
+agrl-eval --checkpoint "$work/good" --rules "$root/deploy/etc/rules.yaml" --data "$work/long.jsonl" --max-new 40 -o json 2>/dev/null |
+  jq -e '.n == 3 and .skipped == 1' >/dev/null || die "one row of four is too long, and not one was skipped"
 # Items stand in for the result: what the JSON says follows from them.
 evaluate "$work/good" --samples 3 --items "$work/items.jsonl" --out "$work/one.json" >/dev/null || die "evaluation with samples"
 jq -e --slurpfile items "$work/items.jsonl" '. as $m | ($items | length) == 4 and .n == 4

@@ -40,6 +40,10 @@ done
 grep -q 'macro F1' "$run/report.txt" || die "the report has no macro F1"
 jq -es 'map(select(.phase == "rl")) | all(.staleness_max <= 4)' "$run/metrics.jsonl" >/dev/null || die "staleness beyond the bound"
 jq -es 'map(select(.phase == "rl").guided_ratio) | add > 0' "$run/metrics.jsonl" >/dev/null || die "no guided group in the whole run"
+# Rollouts are counted in the store, whether they were trained on or not, and told with every batch.
+jq -es --argjson stored "$(wc -l <"$work/store.jsonl")" 'map(select(.phase == "rl")) | map(.rollouts) == (map(.rollouts) | sort)
+  and .[-1].rollouts <= $stored and .[-1].rollouts >= (map(.members) | add)' "$run/metrics.jsonl" >/dev/null || die "the count of rollouts is wrong"
+grep -Eq 'RL versions in .*, [0-9]+ rollouts' "$run/report.txt" || die "the report does not tell the rollouts"
 # The last version was evaluated while training whatever else was; the best of all is kept, though one checkpoint is.
 [ -s "$run/eval/v00000001-00000060/eval.json" ] || die "the last version has no evaluation of the training: $(ls "$run/eval")"
 [ ! -L "$run/checkpoints/evaluating" ] || die "a version is still pinned"

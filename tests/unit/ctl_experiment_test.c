@@ -200,7 +200,7 @@ static void tables_what_is_done(void **state) {
   assert_true(exp_reach(&r, 0, 0, 0) == 1 && isnan(exp_reach(&r, 0, 1, 1)));
   assert_true(exp_rollouts(&r, 0).mean == 175 && exp_rollouts(&r, 0).n == 2 && exp_rollouts(&r, 1).n == 0);
   assert_non_null(strstr(text.data, "  0.2500             175.0\n"));
-  assert_non_null(strstr(json.data, "\"rollouts_per_version\":{\"seeds\":2,\"mean\":175"));
+  assert_non_null(strstr(json.data, "\"rollouts_per_version\":{\"a\":{\"seeds\":2,\"mean\":175"));
   assert_non_null(strstr(svg.data, "</svg>"));
   agrl_json *doc = NULL;
   assert_int_equal(agrl_json_parse(json.data, json.len, "results", &doc, &err), AGRL_OK);
@@ -208,6 +208,15 @@ static void tables_what_is_done(void **state) {
   agrl_buf_release(&text);
   agrl_buf_release(&json);
   agrl_buf_release(&svg);
+  exp_results_release(&r);
+  for (char name[] = "s0"; name[1] < '8'; name[1]++) finish(1, "b", name, 0.5);
+  assert_int_equal(exp_results_load(&e, out, &r, &err), AGRL_OK);
+  exp_text(&r, &text);
+  exp_json(&r, &json);
+  assert_non_null(strstr(text.data, "\nleft out, the report shows 8 at most: s"));
+  assert_non_null(strstr(json.data, "\"splits_left_out\":[\"s"));
+  agrl_buf_release(&text);
+  agrl_buf_release(&json);
   exp_results_release(&r);
   exp_release(&e);
   free(path);

@@ -80,6 +80,7 @@ static void begin(learner_core *c) {
   *c = (learner_core){.config = &config};
   if (learner_resume_open(c, checkpoints, &origin, &err) != AGRL_OK) fail_msg("%s", err.msg);
   assert_true(origin.created);
+  assert_int_equal(c->lora != NULL, config.lora.rank > 0);
   c->version = AGRL_VERSION(1, 0);
   if (learner_checkpoint_save(c, sft, &err) != AGRL_OK || learner_reference_load(c, sft, &err) != AGRL_OK) fail_msg("%s", err.msg);
   if (learner_core_need_sft(c, &err) != AGRL_OK) fail_msg("%s", err.msg);
