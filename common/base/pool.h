@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Compute pool: n-1 worker threads plus the caller run fn(arg, index) for index in [0, n_jobs). Static schedule: job i
-// runs on thread i % n, results must not depend on which thread runs a job. Workers spin briefly, then sleep.
+// Compute pool: n-1 worker threads plus the caller run fn(arg, index) for index in [0, n_jobs). Thread i % n does
+// job i unless another one was free first: results must not depend on which thread runs a job. Workers spin briefly, then sleep.
 // One run at a time per pool; only the owner thread calls run. A pool of 1 runs everything inline.
 #ifndef AGRL_BASE_POOL_H
 #define AGRL_BASE_POOL_H

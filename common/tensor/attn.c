@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Public attention functions: how the work is cut into jobs, and the cache of keys and values. Jobs differ in cost, so
-// threads take them from a counter; which thread runs a job changes nothing in its result.
+// Public attention functions: how the work is cut into jobs, and the cache of keys and values. Jobs differ in cost, so there
+// are several a thread, and which thread runs a job changes nothing in its result.
 #include "common/tensor/attn.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
 #include "common/base/bug.h"
@@ -11,31 +10,14 @@
 
 enum { GROUP = AGRL_ATTN_GROUP, JOBS_PER_THREAD = 3, PART_ROWS = 32 };
 
-typedef struct bag {
-  atomic_size_t next;
-  size_t n;
-  void (*fn)(const agrl_attn_args *a, size_t index);
-  const agrl_attn_args *args;
-} bag;
-
-static void take_jobs(void *arg, size_t thread) {
-  bag *b = arg;
-  for (size_t i; (i = atomic_fetch_add_explicit(&b->next, 1, memory_order_relaxed)) < b->n;) b->fn(b->args, i);
-}
-
-static void run(agrl_pool *pool, void (*fn)(const agrl_attn_args *a, size_t index), const agrl_attn_args *a, size_t n) {
-  bag b = {.n = n, .fn = fn, .args = a};
-  size_t threads = agrl_pool_threads(pool);
-  agrl_pool_run(pool, take_jobs, &b, threads < n ? threads : n);
-}
-
 static void check_shape(size_t H, size_t KV, size_t D) {
   AGRL_ASSERT(KV > 0 && D > 0 && D <= AGRL_ATTN_D_MAX && H % KV == 0);
 }
 
 // Rows of the batch in pieces of ATTN_ROWS, whatever segments they belong to; the last rows, which see the most keys
 // where there is one segment, first.
-static void forward_job(const agrl_attn_args *a, size_t index) {
+static void forward_job(void *arg, size_t index) {
+  const agrl_attn_args *a = arg;
   size_t T = a->segs.start[a->segs.n], pieces = (T + ATTN_ROWS - 1) / ATTN_ROWS;
   size_t t0 = (pieces - 1 - index / a->H) * ATTN_ROWS;
   agrl_kernels_use->attn(a, t0, T - t0 < ATTN_ROWS ? T : t0 + ATTN_ROWS, index % a->H);
@@ -45,10 +27,11 @@ void agrl_attn(agrl_pool *pool, float *o, float *lse, const float *q, const floa
                const agrl_attn_segs *segs, size_t H, size_t KV, size_t D) {
   agrl_attn_args a = {.o = o, .lse = lse, .q = q, .k = k, .v = v, .segs = *segs, .H = H, .KV = KV, .D = D};
   check_shape(H, KV, D);
-  run(pool, forward_job, &a, (segs->start[segs->n] + ATTN_ROWS - 1) / ATTN_ROWS * H);
+  agrl_pool_run(pool, forward_job, &a, (segs->start[segs->n] + ATTN_ROWS - 1) / ATTN_ROWS * H);
 }
 
-static void backward_job(const agrl_attn_args *a, size_t index) {
+static void backward_job(void *arg, size_t index) {
+  const agrl_attn_args *a = arg;
   size_t s = index / a->KV;
   if (a->segs.parent == NULL || a->segs.parent[s] < 0) agrl_kernels_use->attn_bwd(a, s, index % a->KV);
 }
@@ -59,7 +42,7 @@ void agrl_attn_bwd(agrl_pool *pool, float *dq, float *dk, float *dv, float *delt
   agrl_attn_args a = {.dq = dq, .dk = dk, .dv = dv, .delta = delta, .q = q, .k = k, .v = v, .d_o = d_o, .o_in = o,
                       .lse_in = lse, .segs = *segs, .H = H, .KV = KV, .D = D};
   check_shape(H, KV, D);
-  run(pool, backward_job, &a, segs->n * KV);
+  agrl_pool_run(pool, backward_job, &a, segs->n * KV);
 }
 
 // ---- cache
@@ -133,7 +116,8 @@ typedef struct decode_args {
   const agrl_attn_part *parts;
 } decode_args;
 
-static void decode_job(const agrl_attn_args *a, size_t index) {
+static void decode_job(void *arg, size_t index) {
+  const agrl_attn_args *a = arg;
   agrl_kernels_use->attn_decode(a, &((const decode_args *)a)->parts[index]);
 }
 
@@ -141,5 +125,5 @@ void agrl_attn_decode(agrl_pool *pool, float *o, const float *q, const agrl_attn
                       size_t n_parts, size_t H, size_t KV, size_t D) {
   decode_args d = {{.o = o, .q = q, .seqs = seqs, .H = H, .KV = KV, .D = D}, parts};
   check_shape(H, KV, D);
-  run(pool, decode_job, &d.a, n_parts);
+  agrl_pool_run(pool, decode_job, &d.a, n_parts);
 }

@@ -76,7 +76,8 @@ extern const agrl_kernels agrl_kernels_neon;
 extern const agrl_kernels *agrl_kernels_use;  // set by agrl_tensor_init; portable before it
 
 // Splits [0, n) into chunks that are multiples of align (the last one excepted), one per pool thread but none smaller
-// than min, and calls fn(arg, lo, hi) for each over the pool.
+// than min, and calls fn(arg, lo, hi) for each over the pool. Finer chunks, which free threads could take from each other, cost more
+// than they gain: cut in four a thread, the 135M model decoded 32 sequences 9 % slower and prefilled 8 % slower on two quiet cores.
 typedef void (*agrl_range_fn)(void *arg, size_t lo, size_t hi);
 void agrl_parallel_range(agrl_pool *pool, size_t n, size_t align, size_t min, agrl_range_fn fn, void *arg);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pool: every job runs once on its own thread, runs may follow each other at once or after the workers fell asleep.
+// Pool: every job runs once, whoever is held up, runs may follow each other at once or after the workers fell asleep.
 // Jobs write plain memory that the owner reads after the run: ThreadSanitizer checks the hand-over.
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include <pthread.h>
-#include <string.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <unistd.h>
 
 #include "common/base/pool.h"
@@ -18,13 +18,11 @@ enum { JOBS = 37 };
 
 typedef struct ledger {
   unsigned runs[JOBS];
-  pthread_t thread[JOBS];
 } ledger;
 
 static void note(void *arg, size_t i) {
   ledger *l = arg;
   l->runs[i]++;
-  l->thread[i] = pthread_self();
 }
 
 static void check(unsigned threads, size_t jobs) {
@@ -35,18 +33,59 @@ static void check(unsigned threads, size_t jobs) {
     agrl_pool_run(p, note, &l, jobs);
     if (round % 100 == 99) usleep(2000);  // long enough for the workers to fall asleep
   }
-  unsigned n = agrl_pool_threads(p);
   for (size_t i = 0; i < JOBS; i++) assert_int_equal(l.runs[i], i < jobs ? ROUNDS : 0);
-  for (size_t i = 0; i + n < jobs; i++) assert_true(pthread_equal(l.thread[i], l.thread[i + n]));
-  if (jobs > 1 && n > 1) assert_false(pthread_equal(l.thread[0], l.thread[1]));
-  if (jobs) assert_true(pthread_equal(l.thread[0], pthread_self()));
   agrl_pool_free(p);
 }
 
-static void every_job_runs_once_on_its_thread(void **state) {
+static void every_job_runs_once(void **state) {
   static const size_t jobs[] = {0, 1, 2, 3, JOBS};
   for (unsigned threads = 0; threads < 5; threads++) {
     for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) check(threads, jobs[i]);
+  }
+}
+
+typedef struct hold {
+  atomic_uint done;
+  atomic_bool in_time;
+  unsigned n;
+} hold;
+
+// Job 1, the first of the worker's share, ends when all the others are done.
+static void wait_for_the_others(void *arg, size_t i) {
+  hold *h = arg;
+  if (i != 1) {
+    atomic_fetch_add(&h->done, 1);
+    return;
+  }
+  for (int ms = 0; atomic_load(&h->done) < JOBS - 1 && ms < 10000; ms++) usleep(1000);
+  h->in_time = atomic_load(&h->done) == JOBS - 1;
+}
+
+static void a_held_up_thread_holds_up_its_job_alone(void **state) {
+  agrl_pool *p = agrl_pool_new(2);
+  for (int i = 0; i < 20; i++) {
+    hold h = {0};
+    agrl_pool_run(p, wait_for_the_others, &h, JOBS);
+    assert_true(h.in_time);
+  }
+  agrl_pool_free(p);
+}
+
+// Every job waits for all of them to have begun: that takes as many threads.
+static void wait_for_all(void *arg, size_t i) {
+  hold *h = arg;
+  atomic_fetch_add(&h->done, 1);
+  for (int ms = 0; atomic_load(&h->done) % h->n && ms < 10000; ms++) usleep(1000);
+  if (atomic_load(&h->done) % h->n) h->in_time = false;
+}
+
+static void jobs_run_side_by_side(void **state) {
+  for (unsigned n = 2; n <= 4; n++) {
+    agrl_pool *p = agrl_pool_new(n);
+    hold h = {.in_time = true, .n = n};
+    for (int i = 0; i < 20; i++) agrl_pool_run(p, wait_for_all, &h, n);
+    assert_true(h.in_time);
+    agrl_pool_free(p);
   }
 }
 
@@ -79,7 +118,9 @@ static void pools_stop_at_once_when_unused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(every_job_runs_once_on_its_thread),
+      cmocka_unit_test(every_job_runs_once),
+      cmocka_unit_test(a_held_up_thread_holds_up_its_job_alone),
+      cmocka_unit_test(jobs_run_side_by_side),
       cmocka_unit_test(no_pool_runs_inline),
       cmocka_unit_test(owner_waits_for_slow_workers),
       cmocka_unit_test(pools_stop_at_once_when_unused),
