@@ -60,14 +60,16 @@ static void close_unsolved(replay_decision *d, const replay_rules *rules, const 
   d->level = 0;
 }
 
-static void close_pair(replay_decision *d, const replay_group_rec *g, const replay_result *results, bool reference) {
+static void close_pair(replay_decision *d, const replay_rules *rules, const replay_group_rec *g, const replay_result *results, bool reference) {
   int right = -1, wrong = -1;
   for (int i = g->n_plain; i-- > 0;) {
     if (success(&results[i])) right = i;
     else wrong = i;
   }
   if (wrong < 0 || (right < 0 && !reference)) {
-    retire(d, REPLAY_CAUSE_NO_PAIR);
+    choose_plain(d, g);
+    if (rules->keep_zero_spread) d->action = REPLAY_DO_READY;  // has its place in a batch; the learner finds no pair in it
+    else retire(d, REPLAY_CAUSE_NO_PAIR);
     return;
   }
   if (right >= 0) d->chosen[d->n_chosen++] = (uint16_t)right;
@@ -161,7 +163,7 @@ void replay_assemble(const replay_rules *rules, const replay_group_rec *g, const
   if (in < g->n_plain) return;
   out->accuracy = (double)right / g->n_plain;
   if (rules->pairs) {
-    close_pair(out, g, results, facts.reference);
+    close_pair(out, rules, g, results, facts.reference);
   } else if (g->state == REPLAY_CLIMB) {
     close_level(out, rules, g, results, facts.levels, last_call);
   } else {

@@ -114,9 +114,9 @@ void report_svg(const report *r, agrl_buf *out) {
   svg_begin(out, WIDTH, HEIGHT);
   svg_text(out, 38, 46, 22, "start", SVG_INK, true, "Adaptive guided reinforcement learning: %s", r->config->run.name);
   svg_text(out, 38, 70, 13, "start", SVG_MUTED, false,
-           "seed %" PRId64 ", %zu RL versions of %" PRId64 " groups x %" PRId64 " rollouts, %" PRId64 " actors",
+           "seed %" PRId64 ", %zu RL versions of %" PRId64 " groups x %" PRId64 " rollouts, %" PRId64 " actor%s",
            r->config->run.seed, c.n, r->config->grpo.groups_per_step, r->config->grpo.group_size,
-               r->config->actor.count);
+           r->config->actor.count, r->config->actor.count == 1 ? "" : "s");
   bars(r, out);
   two_lines(out, 1, 0, "Reward and accuracy of rollouts", &c, c.reward, c.accuracy, learn, learn_colors, 0.5);
   staleness(r, &c, out);

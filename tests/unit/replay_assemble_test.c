@@ -291,13 +291,14 @@ static void limiter_paces_and_yields_to_liveness(void **state) {
   assert_int_equal(replay_limit_serve(&l, &f, 8), 0);
 }
 
-static replay_decision pair(const replay_group_rec *g, const replay_result *r, bool reference) {
-  replay_rules rules = usual;
+static replay_decision pair_by(replay_rules rules, const replay_group_rec *g, const replay_result *r, bool reference) {
   rules.pairs = true;
   replay_decision d;
   replay_assemble(&rules, g, r, (replay_task_facts){.levels = ALL, .reference = reference}, 100, false, &d);
   return d;
 }
+
+static replay_decision pair(const replay_group_rec *g, const replay_result *r, bool reference) { return pair_by(usual, g, r, reference); }
 
 static void dpo_pairs_of_own_and_of_reference_traces(void **state) {
   (void)state;
@@ -326,6 +327,12 @@ static void dpo_pairs_of_own_and_of_reference_traces(void **state) {
   assert_int_equal(pair(&g, r, false).cause, REPLAY_CAUSE_NO_PAIR);
   g = group_of(r, 8);
   assert_int_equal(pair(&g, r, true).cause, REPLAY_CAUSE_NO_PAIR);  // none wrong
+  replay_rules keep = usual;
+  keep.keep_zero_spread = true;
+  d = pair_by(keep, &g, r, true);  // kept whole, as no pair
+  assert_int_equal(d.action, REPLAY_DO_READY);
+  assert_int_equal(d.n_chosen, 8);
+  assert_true(d.min_version < UINT64_MAX);
   g = group_of(r, 4);
   r[6].have = false;
   assert_int_equal(pair(&g, r, true).action, REPLAY_DO_WAIT);  // pass@N asks for all N
