@@ -60,6 +60,7 @@ float *bench_floats(size_t n, uint64_t seed);  // normal, in an agrl_block of n 
 void bench_paths(bench_env *e);                     // bench_paths.c
 void bench_table(const char *lines, size_t len);    // bench_table.c
 void bench_peak_measure(agrl_pool *pool, unsigned threads, bench_peak *out);
+double bench_read_measure(agrl_pool *pool, unsigned threads);  // read_gbps alone
 
 #define BENCH_DECLARE(name, help) void bench_##name(bench_env *e);
 BENCH_CASES(BENCH_DECLARE)

@@ -110,6 +110,14 @@ static void read_part(void *arg, size_t index) {
   sink = (s0 + s1 + s2 + s3)[0];
 }
 
+double bench_read_measure(agrl_pool *pool, unsigned threads) {
+  size_t bytes = (size_t)256 << 20, each = bytes / sizeof(quad) / threads / 8 * 8;
+  read_job j = {(const quad *)(void *)bench_floats(bytes / 4, 1), each};
+  const double gbps = (double)(each * threads * sizeof(quad)) / best_seconds(pool, threads, read_part, &j) / 1e9;
+  agrl_block_free((void *)j.data, bytes);
+  return gbps;
+}
+
 void bench_peak_measure(agrl_pool *pool, unsigned threads, bench_peak *out) {
   agrl_pool_fn fma = fma_128;
   int lanes = 4;
@@ -122,9 +130,5 @@ void bench_peak_measure(agrl_pool *pool, unsigned threads, bench_peak *out) {
                                                                                             NULL) / 1e9;
 #endif
   out->fma_gflops = 2 * lanes * turns / best_seconds(pool, threads, fma, NULL) / 1e9;
-
-  size_t bytes = (size_t)256 << 20, each = bytes / sizeof(quad) / threads / 8 * 8;
-  read_job j = {(const quad *)(void *)bench_floats(bytes / 4, 1), each};
-  out->read_gbps = (double)(each * threads * sizeof(quad)) / best_seconds(pool, threads, read_part, &j) / 1e9;
-  agrl_block_free((void *)j.data, bytes);
+  out->read_gbps = bench_read_measure(pool, threads);
 }

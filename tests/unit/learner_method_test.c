@@ -10,16 +10,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <cmocka.h>
 
-#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/rng.h"
 #include "common/ckpt/hf.h"
 #include "common/tensor/tensor.h"
 #include "learner/resume.h"
+#include "tests/lib/learner_files.h"
 
 enum { GROUPS = 4, N_PROMPT = 6, MAX_NEW = 12 };
 
@@ -27,29 +26,12 @@ static const char RULES[] =
     "prompt: |\n  Query: {query}\n  Product: {product.title}\n"
     "answer: |\n  Answer:\n";
 
-static char root[96], data_path[128], rules_path[128], checkpoints[128];
 static agrl_config config;
-
-// Rows r0, r2, .. have a reference trace, the others none.
-static void write_data(void) {
-  agrl_buf b = {0};
-  for (int i = 0; i < 12; i++)
-    agrl_buf_addf(&b, "{\"id\":\"r%d\",\"query\":\"thing %d\",\"product\":{\"title\":\"%s %d\"},\"gold\":{\"tier\":%d}%s}\n", i, i % 5,
-                  i % 2 ? "lamp" : "shoe", i, i % 2 ? 4 : 1, i % 2 ? "" : ",\"reference\":\"1\\nno\"");
-  assert_int_equal(agrl_file_write_atomic(data_path, b.data, b.len, NULL), AGRL_OK);
-  assert_int_equal(agrl_file_write_atomic(rules_path, RULES, sizeof RULES - 1, NULL), AGRL_OK);
-  agrl_buf_release(&b);
-}
 
 static int setup(void **state) {
   (void)state;
-  snprintf(root, sizeof root, "/tmp/agrl-method-%ld", (long)getpid());
-  snprintf(data_path, sizeof data_path, "%s/train.jsonl", root);
-  snprintf(rules_path, sizeof rules_path, "%s/rules.yaml", root);
-  snprintf(checkpoints, sizeof checkpoints, "%s/checkpoints", root);
-  agrl_file_remove_tree(root, NULL);
-  assert_int_equal(agrl_file_mkdirs(checkpoints, NULL), AGRL_OK);
-  write_data();
+  // Rows r0, r2, .. have a reference trace, the others none.
+  files_make("method", 12, (const char *const[]){"},\"reference\":\"1\\nno\"}", "}}"}, RULES);
   agrl_error err = {0};
   if (agrl_config_load(NULL, &config, &err) != AGRL_OK) fail_msg("%s", err.msg);
   const char *const sets[][2] = {{"data.train", data_path}, {"data.rules", rules_path}, {"model.layers", "1"}, {"model.hidden", "16"},

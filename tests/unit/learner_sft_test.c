@@ -8,13 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <cmocka.h>
 
-#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/tensor/tensor.h"
 #include "learner/resume.h"
+#include "tests/lib/learner_files.h"
 
 static const char RULES[] =
     "prompt: |\n  Query: {query}\n  Product: {product.title}\n"
@@ -22,28 +21,11 @@ static const char RULES[] =
     "answer: |\n  Answer:\n"
     "reference: |\n  {gold.tier}\n  [Category] {gold.category}\n";
 
-static char root[96], data_path[128], rules_path[128], checkpoints[128];
 static agrl_config config;
-
-static void write_data(void) {
-  agrl_buf b = {0};
-  for (int i = 0; i < 24; i++)
-    agrl_buf_addf(&b, "{\"id\":\"r%d\",\"query\":\"thing %d\",\"product\":{\"title\":\"%s %d\"},\"gold\":{\"tier\":%d,\"category\":\"%s\"}}\n", i, i % 5,
-                  i % 2 ? "lamp" : "shoe", i, i % 2 ? 4 : 1, i % 2 ? "match" : "mismatch");
-  assert_int_equal(agrl_file_write_atomic(data_path, b.data, b.len, NULL), AGRL_OK);
-  assert_int_equal(agrl_file_write_atomic(rules_path, RULES, sizeof RULES - 1, NULL), AGRL_OK);
-  agrl_buf_release(&b);
-}
 
 static int setup(void **state) {
   (void)state;
-  snprintf(root, sizeof root, "/tmp/agrl-sft-%ld", (long)getpid());
-  snprintf(data_path, sizeof data_path, "%s/train.jsonl", root);
-  snprintf(rules_path, sizeof rules_path, "%s/rules.yaml", root);
-  snprintf(checkpoints, sizeof checkpoints, "%s/checkpoints", root);
-  agrl_file_remove_tree(root, NULL);
-  assert_int_equal(agrl_file_mkdirs(checkpoints, NULL), AGRL_OK);
-  write_data();
+  files_make("sft", 24, (const char *const[]){",\"category\":\"mismatch\"}}", ",\"category\":\"match\"}}"}, RULES);
   memset(&config, 0, sizeof config);
   config.run.seed = 5;
   config.data.train = data_path;
