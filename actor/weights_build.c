@@ -6,42 +6,29 @@
 #include <string.h>
 
 #include "common/base/bug.h"
-#include "common/base/mem.h"
 
 enum { CHUNK_BYTES = 1 << 20 };
 
 void actor_weights_build_init(actor_weights_build *b, const agrl_layout *model, const agrl_lora *lora) {
   memset(b, 0, sizeof *b);
-  b->layout = lora ? lora->layout : model;
-  b->bytes = b->layout->n_elements * sizeof *b->scratch;
+  actor_weights_turns_init(&b->turns, lora ? lora->layout : model);
   b->merges = lora != NULL;
   if (lora) actor_weights_merge_init(&b->merge, lora);
 }
 
 void actor_weights_build_release(actor_weights_build *b) {
   agrl_delta_reader_free(b->reader);
-  agrl_weights_unref(b->live);
-  agrl_weights_unref(b->retired);
-  agrl_weights_unref(b->verified);
-  if (b->scratch) agrl_block_free(b->scratch, b->bytes);
+  actor_weights_turns_release(&b->turns);
   actor_weights_merge_release(&b->merge);
   memset(b, 0, sizeof *b);
 }
 
 agrl_rc actor_weights_build_ready(actor_weights_build *b, agrl_error *err) {
   agrl_rc rc = b->merges ? actor_weights_merge_ready(&b->merge, err) : AGRL_OK;
-  if (rc || b->scratch) return rc;
-  if (b->retired) {
-    b->scratch = agrl_weights_reclaim(b->retired);
-    if (!b->scratch) return agrl_fail(err, AGRL_EAGAIN, "the engine still uses the weights before the live ones");
-    b->retired = NULL;
-    return AGRL_OK;
-  }
-  b->scratch = agrl_block_alloc(b->bytes);
-  return b->scratch ? AGRL_OK : agrl_fail(err, AGRL_ENOMEM, "no memory for %zu bytes of weights", b->bytes);
+  return rc ? rc : actor_weights_turns_ready(&b->turns, err);
 }
 
-static uint64_t live_version(const actor_weights_build *b) { return b->live ? agrl_weights_version(b->live) : 0; }
+static uint64_t live_version(const actor_weights_build *b) { return b->turns.live ? agrl_weights_version(b->turns.live) : 0; }
 
 // Every link begins where the one before it ended; only the first may begin from nothing.
 static bool connected(const agrl_link *links, size_t n, uint64_t from, uint64_t to) {
@@ -65,7 +52,7 @@ static void open_link(actor_weights_build *b) {
   const agrl_link *l = &b->links[b->at];
   agrl_delta_id expected = {.version = l->version, .base_version = l->base};
   if (l->base) expected.base_hash = b->reached_hash;
-  b->reader = agrl_delta_reader_new(b->layout, b->scratch, &expected);
+  b->reader = agrl_delta_reader_new(b->turns.layout, b->turns.scratch, &expected);
 }
 
 // Links that bring the base first, where that is needed and nowhere else. *first: of the other links.
@@ -73,7 +60,7 @@ static agrl_rc check_base(const actor_weights_build *b, const agrl_msg_announce 
   const bool brought = a->n_links && a->links[0].kind == AGRL_LINK_BASE;
   *first = brought;
   if (b->merges && actor_weights_merge_none(&a->base_hash)) return agrl_fail(err, AGRL_EVERSION, "adapters that name no base");
-  if (brought && (!b->merges || a->links[0].version || a->links[0].base || a->links[0].bytes != b->merge.bytes))
+  if (brought && (!b->merges || a->links[0].version || a->links[0].base || a->links[0].bytes != b->merge.turns.bytes))
     return agrl_fail(err, AGRL_EVERSION, "a base of %" PRIu64 " bytes that does not belong to the model", a->links[0].bytes);
   if (b->merges && !brought && !actor_weights_merge_has(&b->merge, &a->base_hash))
     return agrl_fail(err, AGRL_EVERSION, "adapters of another base than the one that is here");
@@ -81,14 +68,14 @@ static agrl_rc check_base(const actor_weights_build *b, const agrl_msg_announce 
 }
 
 agrl_rc actor_weights_build_begin(actor_weights_build *b, const agrl_msg_announce *a, agrl_error *err) {
-  AGRL_ASSERT(b->scratch);
+  AGRL_ASSERT(b->turns.scratch);
   size_t first;
   agrl_rc rc = check_base(b, a, &first, err);
   if (rc) return rc;
   if (a->n_links > AGRL_LIMIT_LINKS || !connected(a->links + first, a->n_links - first, live_version(b), a->version))
     return agrl_fail(err, AGRL_EVERSION, "%zu links do not lead from version %" PRIu64 " to %" PRIu64, a->n_links, live_version(b), a->version);
-  if (a->links[first].kind == AGRL_LINK_FULL && a->links[first].bytes != b->bytes)
-    return agrl_fail(err, AGRL_EVERSION, "a block of %" PRIu64 " bytes, expected %zu", a->links[first].bytes, b->bytes);
+  if (a->links[first].kind == AGRL_LINK_FULL && a->links[first].bytes != b->turns.bytes)
+    return agrl_fail(err, AGRL_EVERSION, "a block of %" PRIu64 " bytes, expected %zu", a->links[first].bytes, b->turns.bytes);
   if (first) actor_weights_merge_begin(&b->merge);
   memcpy(b->links, a->links, a->n_links * sizeof *a->links);
   b->n_links = a->n_links;
@@ -96,15 +83,15 @@ agrl_rc actor_weights_build_begin(actor_weights_build *b, const agrl_msg_announc
   b->hash = a->hash;
   b->base_hash = a->base_hash;
   b->at = 0;
-  if (b->live) b->reached_hash = agrl_weights_hash(b->live);
+  if (b->turns.live) b->reached_hash = agrl_weights_hash(b->turns.live);
   open_link(b);
   return AGRL_OK;
 }
 
 void actor_weights_build_fill(actor_weights_build *b) {
   const agrl_link_kind kind = b->links[b->links[0].kind == AGRL_LINK_BASE].kind;
-  if (kind == AGRL_LINK_DELTA) memcpy(b->scratch, agrl_weights_block(b->live), b->bytes);
-  else if (kind == AGRL_LINK_ANCHOR) memset(b->scratch, 0, b->bytes);
+  if (kind == AGRL_LINK_DELTA) memcpy(b->turns.scratch, agrl_weights_block(b->turns.live), b->turns.bytes);
+  else if (kind == AGRL_LINK_ANCHOR) memset(b->turns.scratch, 0, b->turns.bytes);
 }
 
 bool actor_weights_build_next(actor_weights_build *b, agrl_msg_chunk_get *get) {
@@ -141,7 +128,7 @@ agrl_rc actor_weights_build_take(actor_weights_build *b, const agrl_msg_chunk *k
   } else if (l->kind == AGRL_LINK_BASE) {
     actor_weights_merge_take(&b->merge, b->got, k->data, k->len);
   } else {
-    memcpy((uint8_t *)b->scratch + b->got, k->data, k->len);
+    memcpy((uint8_t *)b->turns.scratch + b->got, k->data, k->len);
   }
   b->got += k->len;
   return b->got == l->bytes ? end_link(b, err) : AGRL_OK;
@@ -150,21 +137,17 @@ agrl_rc actor_weights_build_take(actor_weights_build *b, const agrl_msg_chunk *k
 agrl_sha256 actor_weights_build_base(const actor_weights_build *b) { return b->merge.hash; }
 
 bool actor_weights_build_verify(actor_weights_build *b) {
-  AGRL_ASSERT(b->at == b->n_links && !b->verified);
+  AGRL_ASSERT(b->at == b->n_links);
   if (b->merges && !actor_weights_merge_verify(&b->merge, &b->base_hash)) return false;
-  agrl_sha256 got = agrl_sha256_of(b->scratch, b->bytes);
+  agrl_sha256 got = agrl_sha256_of(b->turns.scratch, b->turns.bytes);
   if (memcmp(&got, &b->hash, sizeof got) != 0) return false;
-  b->verified = agrl_weights_adopt(b->layout, b->scratch, b->version, &b->hash);
-  b->scratch = NULL;
-  if (b->merges) actor_weights_merge_apply(&b->merge, agrl_weights_block(b->verified), b->version);
-  else agrl_weights_pack(b->verified, NULL);
+  agrl_weights *next = actor_weights_turns_adopt(&b->turns, b->version, &b->hash);
+  if (b->merges) actor_weights_merge_apply(&b->merge, agrl_weights_block(next), b->version);
+  else agrl_weights_pack(next, NULL);
   return true;
 }
 
 agrl_weights *actor_weights_build_commit(actor_weights_build *b) {
-  AGRL_ASSERT(!b->retired && b->verified);
-  b->retired = b->live;
-  b->live = b->verified;
-  b->verified = NULL;
-  return b->merges ? actor_weights_merge_commit(&b->merge) : agrl_weights_ref(b->live);
+  actor_weights_turns_commit(&b->turns);
+  return b->merges ? actor_weights_merge_commit(&b->merge) : agrl_weights_ref(b->turns.live);
 }

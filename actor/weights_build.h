@@ -8,19 +8,15 @@
 #define AGRL_ACTOR_WEIGHTS_BUILD_H
 
 #include "actor/weights_merge.h"
+#include "actor/weights_turns.h"
 #include "common/ckpt/delta.h"
-#include "common/model/weights.h"
 #include "common/wire/limits.h"
 #include "common/wire/msg.h"
 
 typedef struct actor_weights_build {
-  const agrl_layout *layout;  // of what travels: the model or its adapters
+  actor_weights_turns turns;  // of what travels: the model or its adapters
   bool merges;                // adapters; merge is used
   actor_weights_merge merge;
-  size_t bytes;            // of a block
-  agrl_weights *live, *retired;  // references of ours; retired: the one before, perhaps still the engine's too
-  agrl_weights *verified;  // between verify and commit
-  uint16_t *scratch;       // NULL while the engine holds what will be it
   // the way under way
   uint64_t version;        // where it leads
   agrl_sha256 hash, base_hash;

@@ -163,11 +163,11 @@ static bool wanted(actor_weights_client *c, const agrl_msg_announce *a) {
   if (a->run != c->run || c->refused) return false;
   c->stats.announced_version = a->version;
   if (!a->bytes || a->version <= c->stats.version || c->state != IDLE) return false;
-  if (!c->layout || a->bytes == c->build.bytes) return true;
+  if (!c->layout || a->bytes == c->build.turns.bytes) return true;
   static agrl_log_limit lim;
   uint64_t n;
   c->stats.verify_failures++;
-  if (agrl_log_allow(&lim, &n)) agrl_loge("weights event=size_refused announced=%" PRIu64 " expected=%zu", a->bytes, c->build.bytes);
+  if (agrl_log_allow(&lim, &n)) agrl_loge("weights event=size_refused announced=%" PRIu64 " expected=%zu", a->bytes, c->build.turns.bytes);
   return false;
 }
 

@@ -8,27 +8,20 @@
 #include "common/base/mem.h"
 
 void actor_weights_merge_init(actor_weights_merge *m, const agrl_lora *lora) {
-  *m = (actor_weights_merge){.lora = lora, .bytes = lora->model->n_elements * sizeof *m->base};
+  *m = (actor_weights_merge){.lora = lora};
+  actor_weights_turns_init(&m->turns, lora->model);
 }
 
 void actor_weights_merge_release(actor_weights_merge *m) {
-  agrl_weights_unref(m->live);
-  agrl_weights_unref(m->retired);
-  agrl_weights_unref(m->verified);
-  if (m->base) agrl_block_free(m->base, m->bytes);
-  if (m->scratch) agrl_block_free(m->scratch, m->bytes);
+  if (m->base) agrl_block_free(m->base, m->turns.bytes);
+  actor_weights_turns_release(&m->turns);
   memset(m, 0, sizeof *m);
 }
 
 agrl_rc actor_weights_merge_ready(actor_weights_merge *m, agrl_error *err) {
-  if (!m->base) m->base = agrl_block_alloc(m->bytes);
-  if (!m->scratch && m->retired) {
-    m->scratch = agrl_weights_reclaim(m->retired);
-    if (!m->scratch) return agrl_fail(err, AGRL_EAGAIN, "the engine still uses the weights before the live ones");
-    m->retired = NULL;
-  }
-  if (!m->scratch) m->scratch = agrl_block_alloc(m->bytes);
-  return m->base && m->scratch ? AGRL_OK : agrl_fail(err, AGRL_ENOMEM, "no memory for twice %zu bytes of weights", m->bytes);
+  if (!m->base) m->base = agrl_block_alloc(m->turns.bytes);
+  if (!m->base) return agrl_fail(err, AGRL_ENOMEM, "no memory for a base of %zu bytes", m->turns.bytes);
+  return actor_weights_turns_ready(&m->turns, err);
 }
 
 bool actor_weights_merge_none(const agrl_sha256 *base) {
@@ -43,31 +36,25 @@ bool actor_weights_merge_has(const actor_weights_merge *m, const agrl_sha256 *ba
 void actor_weights_merge_begin(actor_weights_merge *m) { memset(&m->hash, 0, sizeof m->hash); }
 
 void actor_weights_merge_take(actor_weights_merge *m, uint64_t offset, const void *data, size_t n) {
-  AGRL_ASSERT(offset <= m->bytes && n <= m->bytes - offset);
+  AGRL_ASSERT(offset <= m->turns.bytes && n <= m->turns.bytes - offset);
   memcpy((uint8_t *)m->base + offset, data, n);
 }
 
 bool actor_weights_merge_verify(actor_weights_merge *m, const agrl_sha256 *base) {
   if (actor_weights_merge_has(m, base)) return true;
-  const agrl_sha256 got = agrl_sha256_of(m->base, m->bytes);
+  const agrl_sha256 got = agrl_sha256_of(m->base, m->turns.bytes);
   if (memcmp(&got, base, sizeof got) != 0) return false;
   m->hash = got;
   return true;
 }
 
 void actor_weights_merge_apply(actor_weights_merge *m, const uint16_t *adapters, uint64_t version) {
-  AGRL_ASSERT(m->scratch && !m->verified);
-  memcpy(m->scratch, m->base, m->bytes);
-  agrl_lora_merge(m->lora, NULL, m->scratch, m->base, adapters);
-  m->verified = agrl_weights_adopt(m->lora->model, m->scratch, version, NULL);
-  m->scratch = NULL;
-  agrl_weights_pack(m->verified, NULL);
+  memcpy(m->turns.scratch, m->base, m->turns.bytes);
+  agrl_lora_merge(m->lora, NULL, m->turns.scratch, m->base, adapters);
+  agrl_weights_pack(actor_weights_turns_adopt(&m->turns, version, NULL), NULL);
 }
 
 agrl_weights *actor_weights_merge_commit(actor_weights_merge *m) {
-  AGRL_ASSERT(!m->retired && m->verified);
-  m->retired = m->live;
-  m->live = m->verified;
-  m->verified = NULL;
-  return agrl_weights_ref(m->live);
+  actor_weights_turns_commit(&m->turns);
+  return agrl_weights_ref(m->turns.live);
 }

@@ -5,15 +5,14 @@
 #ifndef AGRL_ACTOR_WEIGHTS_MERGE_H
 #define AGRL_ACTOR_WEIGHTS_MERGE_H
 
+#include "actor/weights_turns.h"
 #include "common/model/lora.h"
-#include "common/model/weights.h"
 
 typedef struct actor_weights_merge {
-  const agrl_lora *lora;  // borrowed
-  size_t bytes;           // of a block of the model
-  uint16_t *base, *scratch;
-  agrl_sha256 hash;       // of base, once verified; zeros: there is none
-  agrl_weights *live, *retired, *verified;
+  const agrl_lora *lora;      // borrowed
+  actor_weights_turns turns;  // merged
+  uint16_t *base;
+  agrl_sha256 hash;           // of base, once verified; zeros: there is none
 } actor_weights_merge;
 
 void actor_weights_merge_init(actor_weights_merge *m, const agrl_lora *lora);

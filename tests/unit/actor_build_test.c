@@ -105,7 +105,7 @@ static void test_hostile_links(void **state) {
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     actor_weights_build b;
     ready(&b, rows[i].with_adapters ? lora : NULL);
-    agrl_msg_announce a = {.version = 5, .bytes = b.bytes, .n_links = rows[i].n, .links = rows[i].links};
+    agrl_msg_announce a = {.version = 5, .bytes = b.turns.bytes, .n_links = rows[i].n, .links = rows[i].links};
     if (!rows[i].no_hash) a.base_hash = base_hash;
     agrl_error err = {0};
     const agrl_rc rc = actor_weights_build_begin(&b, &a, &err);
@@ -126,7 +126,7 @@ static void test_too_many_links(void **state) {
   for (size_t n = N - 1; n <= N; n++) {
     actor_weights_build b;
     ready(&b, lora);
-    const agrl_msg_announce a = {.version = n - 1, .bytes = b.bytes, .base_hash = base_hash, .n_links = n, .links = links};
+    const agrl_msg_announce a = {.version = n - 1, .bytes = b.turns.bytes, .base_hash = base_hash, .n_links = n, .links = links};
     assert_int_equal(actor_weights_build_begin(&b, &a, NULL), n == AGRL_LIMIT_LINKS ? AGRL_OK : AGRL_EVERSION);
     actor_weights_build_release(&b);
   }
