@@ -118,6 +118,8 @@ void learner_metrics_register(learner_metrics *m) {
   register_training(m);
   register_policy(m);
   register_files(m);
+  for (size_t k = 0; k < 3; k++) agrl_metric_set(m->kl, 2 * k, NAN);  // until the first version that measures it
+  agrl_metric_set(m->kl_entropy, 0, NAN);
 }
 
 void learner_step_stats_release(learner_step_stats *st) {
@@ -156,11 +158,11 @@ static void set_policy(learner_metrics *m, const learner_step_stats *st) {
   const learner_loss_stats *l = &st->loss;
   double n = (double)l->tokens;
   for (size_t k = 0; k < 3; k++) {
-    agrl_metric_set(m->kl, 2 * k, ratio(l->kl_reference[k], (double)l->reference_tokens));
+    if (l->reference_tokens > 0) agrl_metric_set(m->kl, 2 * k, l->kl_reference[k] / (double)l->reference_tokens);
     agrl_metric_set(m->kl, 2 * k + 1, ratio(l->kl_sampler[k], n));
   }
   agrl_metric_set(m->entropy, 0, st->entropy);
-  agrl_metric_set(m->kl_entropy, 0, ratio(ratio(l->kl_reference[2], (double)l->reference_tokens), st->entropy));
+  if (l->reference_tokens > 0) agrl_metric_set(m->kl_entropy, 0, ratio(l->kl_reference[2] / (double)l->reference_tokens, st->entropy));
   agrl_metric_set(m->clip_ratio, 0, ratio((double)l->clipped_low, n));
   agrl_metric_set(m->clip_ratio, 1, ratio((double)l->clipped_high, n));
   agrl_metric_set(m->clip_ratio, 2, ratio((double)l->clipped_dual, n));

@@ -15,7 +15,10 @@
 #include "common/base/rng.h"
 #include "learner/select.h"
 
-enum { STREAM_AUX = 0xa0c };
+enum {
+  STREAM_AUX = 0xa0c,
+  KL_EVERY = 10  // versions: without a KL term, how often the KL to the reference is measured
+};
 
 typedef struct step {  // what the functions below share
   learner_core *c;
@@ -128,7 +131,8 @@ static agrl_rc train_pass(step *s, size_t from, size_t to, agrl_error *err) {
   agrl_batch b = learner_pack_batch(p);
   uint64_t t0 = agrl_mono_ns();
   agrl_rc rc = AGRL_OK;
-  bool with_ref = c->reference != NULL && (s->params.kl_beta > 0.0 || s->loss->unit == 2);
+  const bool told = (AGRL_VERSION_STEP(c->version) + 1) % KL_EVERY == 0;
+  const bool with_ref = c->reference != NULL && (s->params.kl_beta > 0.0 || s->loss->unit == 2 || told);
   if (with_ref) {
     const agrl_params ref = {.bf16 = agrl_weights_block(c->reference), .fwd = agrl_weights_matrices(c->reference)};
     rc = agrl_trainer_forward(c->trainer, &ref, &b, false, p->ref, NULL, err);
@@ -215,7 +219,7 @@ static void finish_stats(step *s, uint64_t t0) {
   st->logprob_diff_mean = s->diff_n > 0 ? s->diff / (double)s->diff_n : NAN;
   st->logprob_diff_max = s->diff_n > 0 ? s->diff_max : NAN;
   if (st->empty) st->loss.total = st->loss.policy = NAN;
-  if (st->loss.reference_tokens == 0 || s->loss->unit == 2) st->loss.kl_loss = NAN;
+  if (st->loss.reference_tokens == 0 || s->loss->unit == 2 || s->params.kl_beta == 0.0) st->loss.kl_loss = NAN;
   st->version = s->c->version;
   st->step = AGRL_VERSION_STEP(s->c->version);
   st->steps = s->c->config->grpo.versions;

@@ -141,7 +141,7 @@ agrl_rc agrl_config_check(const agrl_config *c, agrl_error *err);
 char *agrl_config_endpoint(const agrl_config *c, const char *service);
 // RL updates to make: grpo.versions, none with run.method sft.
 int64_t agrl_config_versions(const agrl_config *c);
-// Whether training needs the reference weights (KL term, DPO); data.train's reference traces (auxiliary SFT loss, DPO).
+// Whether training needs the reference weights (KL, which is measured without a KL term, too; DPO); data.train's reference traces (auxiliary SFT loss, DPO).
 bool agrl_config_needs_reference(const agrl_config *c);
 bool agrl_config_needs_traces(const agrl_config *c);
 // 64-bit run id: hash of run.name and run.seed.

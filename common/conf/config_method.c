@@ -90,9 +90,7 @@ void config_of_method(const agrl_config *c, bool out[AGRL_CONFIG_KEYS_MAX]) {
 
 int64_t agrl_config_versions(const agrl_config *c) { return c->run.method == AGRL_METHOD_SFT ? 0 : c->grpo.versions; }
 
-bool agrl_config_needs_reference(const agrl_config *c) {
-  return agrl_config_versions(c) > 0 && (c->run.method == AGRL_METHOD_DPO || c->grpo.kl_beta > 0);
-}
+bool agrl_config_needs_reference(const agrl_config *c) { return agrl_config_versions(c) > 0; }
 
 bool agrl_config_needs_traces(const agrl_config *c) {
   return agrl_config_versions(c) > 0 && (c->run.method == AGRL_METHOD_DPO || c->grpo.sft_weight > 0);

@@ -286,16 +286,12 @@ static void what_a_method_needs(void **state) {
   agrl_config c;
   agrl_error err = {0};
   assert_int_equal(load("grpo: {kl_beta: 0}\n", &c, &err), AGRL_OK);
-  assert_false(agrl_config_needs_reference(&c) || agrl_config_needs_traces(&c));
+  assert_true(agrl_config_needs_reference(&c) && !agrl_config_needs_traces(&c));
   agrl_config_set(&c, "grpo.sft_weight", "0.1", &err);
-  assert_true(!agrl_config_needs_reference(&c) && agrl_config_needs_traces(&c));
+  assert_true(agrl_config_needs_reference(&c) && agrl_config_needs_traces(&c));
   agrl_config_set(&c, "grpo.sft_weight", "0", &err);
   agrl_config_set(&c, "run.method", "dpo", &err);
   assert_true(agrl_config_needs_reference(&c) && agrl_config_needs_traces(&c));
-  agrl_config_set(&c, "run.method", "agrl", &err);
-  agrl_config_set(&c, "grpo.kl_beta", "0.1", &err);
-  assert_true(agrl_config_needs_reference(&c) && !agrl_config_needs_traces(&c));
-  agrl_config_set(&c, "grpo.sft_weight", "0.1", &err);
   agrl_config_set(&c, "grpo.versions", "0", &err);  // no RL updates
   assert_false(agrl_config_needs_reference(&c) || agrl_config_needs_traces(&c));
   agrl_config_set(&c, "grpo.versions", "9", &err);

@@ -270,24 +270,34 @@ static char *line_of(const learner_step_stats *st) {
   return agrl_buf_take(&b);
 }
 
-// Without a reference there is no KL to it; the sampler's KL is still known.
-static void test_no_reference_no_kl(void **state) {
+// Without a KL term the KL to the reference is measured every tenth version, and changes nothing.
+static void test_kl_is_measured_without_a_term(void **state) {
   (void)state;
-  for (int with = 0; with < 2; with++) {
-    config.grpo.kl_beta = with ? 0.02 : 0;
+  const struct { double beta; uint32_t step; bool reference, measured; } cases[] = {
+      {0.02, 3, true, true}, {0, 3, true, false}, {0, 8, true, false}, {0, 9, true, true}, {0, 9, false, false}, {0, 19, true, true}};
+  agrl_sha256 hash[6];
+  for (size_t i = 0; i < 6; i++) {
+    config.grpo.kl_beta = cases[i].beta;
     learner_core c;
     make_core(&c, NULL);
+    if (!cases[i].reference) agrl_weights_unref(c.reference), c.reference = NULL;
     learner_step_stats st;
+    c.version = AGRL_VERSION(1, cases[i].step - 1);
+    one_step(&c, NULL, &st);  // the policy leaves the reference
+    learner_step_stats_release(&st);
     one_step(&c, NULL, &st);
     char *line = line_of(&st);
-    assert_int_equal(st.loss.reference_tokens, with ? st.loss.tokens : 0);
-    assert_int_equal(strstr(line, "\"kl\":null") == NULL, with);
-    assert_int_equal(isnan(st.loss.kl_loss), !with);
+    assert_int_equal(st.loss.reference_tokens, cases[i].measured ? st.loss.tokens : 0);
+    assert_int_equal(strstr(line, "\"kl\":null") == NULL, cases[i].measured);
+    if (cases[i].measured) assert_true(st.loss.kl_reference[2] > 0);
+    assert_int_equal(isnan(st.loss.kl_loss), cases[i].beta == 0);
     assert_null(strstr(line, "\"kl_sampler\":null"));
+    hash[i] = learner_optim_hash(&c.optim);
     free(line);
     learner_step_stats_release(&st);
     learner_core_release(&c);
   }
+  assert_memory_equal(&hash[3], &hash[4], sizeof *hash);
   set_config();
 }
 
@@ -329,7 +339,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_lost_groups_fork, setup, teardown),
       cmocka_unit_test_setup_teardown(test_not_finite_changes_nothing, setup, teardown),
       cmocka_unit_test_setup_teardown(test_exclusions, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_no_reference_no_kl, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_kl_is_measured_without_a_term, setup, teardown),
       cmocka_unit_test_setup_teardown(test_rows_over_versions, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
