@@ -120,7 +120,7 @@ static void explain_agree(const agrl_rules *r, const agrl_parsed *p, agrl_explai
 static void explain_table(const agrl_rules *r, const agrl_parsed *p, agrl_explained *out) {
   agrl_explained_gate *g = &out->gates[AGRL_GATE_AT_TABLE];
   g->listed = r->gate_table;
-  g->open = p->ok && ((rules_permitted(r, p->value) >> p->tier) & 1);
+  g->open = p->ok && p->implied;
   if (!p->ok) {
     snprintf(g->why, sizeof g->why, "the judgements cannot be read: the format does not hold");
     return;

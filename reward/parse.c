@@ -87,6 +87,7 @@ void rules_parse(const agrl_rules *r, const char *text, size_t len, agrl_parsed 
     else if (tier != out->tier) out->agree = false;
     out->verdict = tier;
   }
+  out->implied = !out->tier || (rules_permitted(r, out->value) >> out->tier) & 1;
 }
 
 const char *agrl_parsed_label(const agrl_rules *r, const agrl_parsed *p, const char *label) {

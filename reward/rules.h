@@ -49,6 +49,7 @@ typedef struct agrl_parsed {
   int tier;            // of the first tier line, 0: not readable; read even when the rest of the trace is not
   int verdict;         // of the last tier line, 0: not readable
   bool agree;          // all tier lines say the same
+  bool implied;        // the rule table permits that tier with the judgements that can be read; true without a tier
   int value[AGRL_RULES_MAX_LINES];  // per line of the file: choice index or tier; -1: not readable
 } agrl_parsed;
 

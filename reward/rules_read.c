@@ -179,6 +179,8 @@ static agrl_rc read_criterion(agrl_rules *r, const agrl_yaml *item, agrl_error *
   if (rc) return rc;
   c.gold = (rule_gold)g;
   c.missing = (rule_missing)policy;
+  if (c.gold == RULE_GOLD_TIER && c.missing == RULE_MISSING_REWEIGHT)
+    return agrl_yaml_fail(missing, err, "missing: reweight would let the others pay for any tier; say drop_group or stop");
   rule_line_kind wanted = g == RULE_GOLD_TIER ? RULE_LINE_TIER : RULE_LINE_CHOICE;
   if (r->lines[c.line].kind != wanted)
     return agrl_yaml_fail(item, err, "gold label %s is judged on a line of kind %s", golds[g],

@@ -70,8 +70,7 @@ void agrl_reward_score(const agrl_rules *r, int mode, int gate, const char *text
   out->tier = p.tier;
   out->accurate = p.tier > 0 && (uint32_t)p.tier == gold->tier;
   out->g_format = p.ok;
-  out->g_rule = p.ok && (!r->gate_agree || p.agree) && (!r->gate_table ||
-                                                        ((rules_permitted(r, p.value) >> p.tier) & 1));
+  out->g_rule = p.ok && (!r->gate_agree || p.agree) && (!r->gate_table || p.implied);
   double value = judge(r, mode, &p, gold, out);
   bool open = out->g_format;
   if (mode != AGRL_REWARD_SPARSE) {

@@ -148,17 +148,19 @@ static void describe_files(const experiment *e, const agrl_config *c, agrl_buf *
   if (e->eval) add_hashes("eval", e->eval, out);
 }
 
-// That text is kept in the directory: with other settings its results belong to another experiment.
-static agrl_rc same_settings(const agrl_buf *now, const char *dir, bool keep, agrl_error *err) {
-  char *path = agrl_path_join(dir, "settings.txt");
+// That text is kept in the directory: with other settings its results belong to another experiment. first: the first file that is
+// made there; without it there are no results, and what was refused may be corrected.
+static agrl_rc same_settings(const agrl_buf *now, const char *dir, const char *first, bool keep, agrl_error *err) {
+  char *path = agrl_path_join(dir, "settings.txt"), *made = agrl_path_join(dir, first);
   agrl_buf before = {0};
   agrl_rc rc = keep ? agrl_file_mkdirs(dir, err) : AGRL_OK;
-  if (!rc && keep && !agrl_file_exists(path)) rc = agrl_file_write_atomic(path, now->data, now->len, err);
+  if (!rc && keep && !(agrl_file_exists(path) && agrl_file_exists(made))) rc = agrl_file_write_atomic(path, now->data, now->len, err);
   if (!rc) rc = agrl_file_read(path, 1 << 20, &before, err);
   if (!rc && (before.len != now->len || memcmp(before.data, now->data, now->len) != 0))
     rc = agrl_fail(err, AGRL_ECONFIG, "%s was made with other settings, configuration, rules or data (%s); remove the directory to make it again, or use another --out",
                    dir, path);
   agrl_buf_release(&before);
+  free(made);
   free(path);
   return rc;
 }
@@ -171,7 +173,7 @@ static int make_data(const plan *p, int64_t seed, const data_paths *d, bool run)
   int code = 0;
   data_args(p, seed, d->dir, &a);
   describe(&a, &now);
-  if (same_settings(&now, d->dir, run, &err)) code = ctl_fail(&err);
+  if (same_settings(&now, d->dir, "train.jsonl", run, &err)) code = ctl_fail(&err);
   else if (run && !agrl_file_exists(last)) code = spawn(&a);
   agrl_buf_release(&now);
   drop_args(&a);
@@ -195,13 +197,17 @@ static int one_run(plan *p, int64_t seed, const exp_arm *arm, const data_paths *
     describe(&a, &now);
     describe_files(p->e, &c, &now);
   }
-  if (!rc && (run || done)) rc = same_settings(&now, dir, run, &err);
+  if (!rc && (run || done)) rc = same_settings(&now, dir, "agrl.yaml", run, &err);
   if (rc) code = ctl_fail(&err);
   else if (run && !done) {
     printf("agrlctl: run %zu of %zu: seed %lld, %s\n", p->done, p->total, (long long)seed, arm ? arm->name : "start");
     code = spawn(&a);
     if (!code && !agrl_file_exists(last)) code = 75;  // stopped before its end
-    if (code && !ctl_stopped_by()) fprintf(stderr, "agrlctl: run %zu of %zu failed; its logs are in %s/logs\n", p->done, p->total, dir);
+    char *logs = agrl_path_join(dir, "logs");
+    if (code && !ctl_stopped_by())
+      fprintf(stderr, "agrlctl: run %zu of %zu failed%s%s\n", p->done, p->total, agrl_file_exists(logs) ? "; its logs are in " : "",
+              agrl_file_exists(logs) ? logs : "");
+    free(logs);
   }
   agrl_config_release(&c);
   agrl_buf_release(&now);
@@ -258,8 +264,8 @@ static int with_out(const experiment *e, const char *where, bool table, bool jso
   char *out = where ? agrl_xstrdup(where) : agrl_xasprintf("agrl-run/%s", e->name), *self = ctl_program("agrlctl"), *real = NULL;
   int code = 0;
   if (!self) code = ctl_fail((agrl_fail(&err, AGRL_ENOENT, "agrlctl cannot find its own program file"), &err));
-  if (!code && agrl_file_mkdirs(out, &err)) code = ctl_fail(&err);
-  if (!code) real = realpath(out, NULL);
+  if (!code && !table && agrl_file_mkdirs(out, &err)) code = ctl_fail(&err);
+  if (!code && !(real = realpath(out, NULL))) code = ctl_fail((agrl_fail(&err, AGRL_ENOENT, "%s: no run is done yet", out), &err));
   plan p = {.e = e, .out = real, .self = self, .total = (e->n_arms + e->has_start) * e->n_seeds};
   if (!code) code = each_run(&p, !table);
   if (!code) code = show(e, real, json);

@@ -20,7 +20,7 @@ typedef struct eval_item {
   const agrl_row *row;    // borrowed from the data set
   int gold, predicted;    // tiers; predicted 0: not readable
   bool g_format, g_rule;  // gates
-  bool consistent;        // every tier line says what the first token says
+  bool consistent;        // tier lines and judgements lead to what the first token says
   double p[EVAL_TIERS];   // of the tier tokens; sums to 1. NaN when a tier is not one token
   double score;           // expected tier under p
   uint32_t tokens;        // generated

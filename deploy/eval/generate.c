@@ -64,7 +64,7 @@ static void read_greedy(const run *r, const agrl_row *row, const agrl_reward_res
   it->predicted = res->tier;
   it->g_format = res->g_format;
   it->g_rule = res->g_rule;
-  it->consistent = parsed.agree;
+  it->consistent = parsed.agree && parsed.implied;
   it->tokens = (uint32_t)tokens;
   it->text_len = text->len;
   it->text = agrl_buf_take(text);

@@ -26,6 +26,7 @@ refused() {  # refused CODE PATTERN [options]
 }
 
 refused 66 'no run is done yet' --table
+[ ! -e "$out" ] || die '--table made a directory'
 agrlctl experiment "$work/grid.yaml" --out "$out" >"$work/log" 2>&1 &
 pid=$!
 wait_for 120 'the second run of seed 7' grep -q 'run 3 of 10' "$work/log"
@@ -62,4 +63,19 @@ refused 78 'was made with other settings' --table
 cp "$rules" "$work/rules.yaml"
 sed -i 's/eval: 40/eval: 44/' "$work/grid.yaml"
 refused 78 'seed7/data was made with other settings'
+
+# What was refused before anything was made may be corrected.
+cp "$out/seed7/data/train.jsonl" "$out/seed7/data/eval.jsonl" "$work"
+cat >"$work/grid.yaml" <<YAML
+name: own
+config: tiny.yaml
+data: {train: train.jsonl, eval: train.jsonl}
+seeds: [7]
+set: {data.rules: rules.yaml, run.method: sft, sft.steps: 3}
+YAML
+out=$work/own
+refused 78 'train.jsonl'
+! grep -q 'its logs are in' "$work/log" || die 'logs are named that do not exist'
+sed -i 's/eval: train.jsonl/eval: eval.jsonl/' "$work/grid.yaml"
+go && grep -q '1 of 1 runs done' "$out/results.txt" || { cat "$work/log"; die 'a corrected experiment is refused'; }
 say ok

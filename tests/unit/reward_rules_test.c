@@ -68,6 +68,7 @@ static void refuses_bad_files(void **state) {
   refused(HEAD TRACE "criteria: [{name: tier, weight: 0.6}]\n", "sum to 0.6");
   refused(HEAD TRACE "criteria: [{name: category, weight: 1}]\n", "none judges the gold label tier");
   refused(HEAD TRACE "criteria: [{name: tier, weight: 1, adjacent: [[1, 2]]}]\n", "earns nothing");
+  refused(HEAD TRACE "criteria: [{name: tier, weight: 0.6, missing: reweight}, {name: category, weight: 0.4}]\n", "pay for any tier");
   refused(HEAD TRACE CRITERIA "rules: [{category: maybe, permit: 1}]\n", "'maybe' does not exist");
   refused(HEAD TRACE CRITERIA "rules: [{category: yes, permit: 3}]\n", "tier '3'");
   refused(HEAD TRACE CRITERIA "rules: [{category: yes, permit: 2}]\n", "no rule for category=no");

@@ -59,6 +59,17 @@ static void parses_well_formed(void **state) {
   assert_true(parse(GOOD "\n").ok);
 }
 
+// A trace's chain: what its judgements lead to, as far as they can be read, against its first token.
+static void judgements_imply_a_tier(void **state) {
+  (void)state;
+  assert_true(parse(GOOD).implied);
+  agrl_parsed p = parse("3\n[Query] a\n[Product] b\n[Category] match\n[Attribute] match\n[Verdict] 3");
+  assert_true(p.ok && p.agree && !p.implied);
+  assert_true(parse("3\n[Query] a\n[Product] b\n[Category] match\n[Attribute] mat").implied);    // match and partial
+  assert_false(parse("1\n[Query] a\n[Product] b\n[Category] match\n[Attribute] mat").implied);  // never with a match
+  assert_true(parse("[Category] match\n").implied);                                             // no tier
+}
+
 static void names_what_is_wrong(void **state) {
   static const struct {
     const char *text, *why;
@@ -177,7 +188,7 @@ static void permits_by_name(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(parses_well_formed),    cmocka_unit_test(names_what_is_wrong),
+      cmocka_unit_test(parses_well_formed), cmocka_unit_test(judgements_imply_a_tier),    cmocka_unit_test(names_what_is_wrong),
           cmocka_unit_test(pays_by_the_formula),
       cmocka_unit_test(redistributes_absent_labels), cmocka_unit_test(gates_hold),
           cmocka_unit_test(sparse_pays_for_the_tier_only),
