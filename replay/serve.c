@@ -44,11 +44,12 @@ static void return_to_ready(replay_core *c, replay_group *g) {
   c->counts.returned++;
 }
 
-// A ready group is a pair of DPO or a whole group, as run.method was when it was decided; a run may go on with another one.
+// A ready group is a pair of DPO or a whole group, as run.method was when it was decided; a run may go on with another one. With
+// grpo.zero_spread keep a whole group is DPO's, too: one without a pair.
 static bool of_other_method(const replay_core *c, const replay_group *g) {
   const bool pair = g->rec.n_chosen <= 2 && g->rec.n_chosen < g->rec.n_plain;
   if (g->rec.state != REPLAY_READY) return false;
-  return c->conf->run.method == AGRL_METHOD_DPO ? g->rec.n_chosen > 2 : pair;
+  return c->conf->run.method == AGRL_METHOD_DPO ? g->rec.n_chosen > 2 && c->conf->grpo.zero_spread != AGRL_ZERO_KEEP : pair;
 }
 
 static void sweep(replay_core *c) {

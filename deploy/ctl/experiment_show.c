@@ -88,29 +88,32 @@ static const struct {
 } dynamics[] = {{"reward", "reward", offsetof(ctl_point, reward_mean)},
                 {"rollout accuracy", "accuracy", offsetof(ctl_point, accuracy)},
                 {"guided share", "guided_ratio", offsetof(ctl_point, guided_ratio)},
+                {"zero-spread share", "zero_std_ratio", offsetof(ctl_point, zero_std_ratio)},
+                {"reward std in a group", "reward_std", offsetof(ctl_point, reward_std)},
+                {"clipped low", "clip_ratio_low", offsetof(ctl_point, clip_ratio_low)},
+                {"clipped high", "clip_ratio_high", offsetof(ctl_point, clip_ratio_high)},
                 {"entropy, nats", "entropy", offsetof(ctl_point, entropy)},
                 {"KL to reference", "kl", offsetof(ctl_point, kl)},
                 {"staleness", "staleness", offsetof(ctl_point, staleness_mean)},
                 {"step, s", "step_seconds", offsetof(ctl_point, step_seconds)},
                 {"wait for batch, s", "wait_seconds", offsetof(ctl_point, wait_seconds)}};
-enum { N_DYNAMICS = sizeof dynamics / sizeof *dynamics };
+enum { N_DYNAMICS = sizeof dynamics / sizeof *dynamics, DYNAMICS_TITLE = 21 };  // columns of the longest title
+
+static void dynamics_row(const exp_results *r, const char *title, size_t k, int width, agrl_buf *out) {
+  agrl_buf_addf(out, "\n  %-*s", DYNAMICS_TITLE, title);
+  for (size_t a = 0; a < r->e->n_arms; a++) {
+    exp_mean m = k < N_DYNAMICS ? exp_tenth(r, a, dynamics[k].offset) : exp_rollouts(r, a);
+    if (m.n) agrl_buf_addf(out, "  %*.4f", width, m.mean);
+    else agrl_buf_addf(out, "  %*s", width, "-");
+  }
+}
 
 static void dynamics_text(const exp_results *r, agrl_buf *out) {
-  int width = name_width(r->e);
-  agrl_buf_addf(out, "\ntraining, last tenth of the versions (rollouts: of all), mean over seeds\n  %-*s", width, "");
-  for (size_t k = 0; k < N_DYNAMICS; k++) agrl_buf_addf(out, "  %16s", dynamics[k].title);
-  agrl_buf_addf(out, "  %16s", "rollouts/version");
-  for (size_t a = 0; a < r->e->n_arms; a++) {
-    agrl_buf_addf(out, "\n  %-*s", width, r->e->arms[a].name);
-    for (size_t k = 0; k < N_DYNAMICS; k++) {
-      exp_mean m = exp_tenth(r, a, dynamics[k].offset);
-      if (m.n) agrl_buf_addf(out, "  %16.4f", m.mean);
-      else agrl_buf_addf(out, "  %16s", "-");
-    }
-    exp_mean rollouts = exp_rollouts(r, a);
-    if (rollouts.n) agrl_buf_addf(out, "  %16.1f", rollouts.mean);
-    else agrl_buf_addf(out, "  %16s", "-");
-  }
+  const int width = name_width(r->e) > 9 ? name_width(r->e) : 9;
+  agrl_buf_addf(out, "\ntraining, last tenth of the versions (rollouts: of all), mean over seeds\n  %-*s", DYNAMICS_TITLE, "");
+  for (size_t a = 0; a < r->e->n_arms; a++) agrl_buf_addf(out, "  %*s", width, r->e->arms[a].name);
+  for (size_t k = 0; k < N_DYNAMICS; k++) dynamics_row(r, dynamics[k].title, k, width, out);
+  dynamics_row(r, "rollouts a version", N_DYNAMICS, width, out);
   agrl_buf_addc(out, '\n');
 }
 

@@ -149,9 +149,13 @@ static void training_text(const report *r, agrl_buf *out) {
       {"rollout accuracy", TENTH(accuracy, false), TENTH(accuracy, true)},
       {"guided share", TENTH(guided_ratio, false), TENTH(guided_ratio, true)},
       {"zero-spread share", TENTH(zero_std_ratio, false), TENTH(zero_std_ratio, true)},
+      {"reward std in a group", TENTH(reward_std, false), TENTH(reward_std, true)},
+      {"clipped low", TENTH(clip_ratio_low, false), TENTH(clip_ratio_low, true)},
+      {"clipped high", TENTH(clip_ratio_high, false), TENTH(clip_ratio_high, true)},
       {"staleness, versions", TENTH(staleness_mean, false), TENTH(staleness_mean, true)},
       {"KL to reference", TENTH(kl, false), TENTH(kl, true)},
       {"entropy, nats", TENTH(entropy, false), TENTH(entropy, true)},
+      {"learner-actor gap", TENTH(logprob_abs_diff_max, false), TENTH(logprob_abs_diff_max, true)},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     agrl_buf_addf(out, "  %-21s", rows[i].name);
@@ -273,7 +277,8 @@ void report_json(const report *r, agrl_buf *out) {
   agrl_jw_kf64(&w, "first", TENTH(field, false)); \
   agrl_jw_kf64(&w, "last", TENTH(field, true)); \
   agrl_jw_end_obj(&w);
-  PUT(reward_mean) PUT(accuracy) PUT(guided_ratio) PUT(zero_std_ratio) PUT(staleness_mean) PUT(kl) PUT(entropy)
+  PUT(reward_mean) PUT(accuracy) PUT(guided_ratio) PUT(zero_std_ratio) PUT(reward_std) PUT(clip_ratio_low)
+  PUT(clip_ratio_high) PUT(staleness_mean) PUT(kl) PUT(entropy) PUT(logprob_abs_diff_max)
 #undef PUT
   agrl_jw_end_obj(&w);
   agrl_jw_end_obj(&w);

@@ -13,7 +13,8 @@
 // X(field, key): numbers of one line; NaN when absent or null.
 #define CTL_SERIES_MAP(X)                                                                                               \
   X(step) X(steps) X(version) X(loss) X(reward_mean) X(accuracy) X(guided_ratio) X(staleness_mean) X(kl) X(entropy)     \
-  X(tokens_per_second) X(zero_std_ratio) X(grad_norm) X(learning_rate) X(step_seconds) X(wait_seconds) X(rollouts) X(wall)
+  X(tokens_per_second) X(zero_std_ratio) X(grad_norm) X(learning_rate) X(step_seconds) X(wait_seconds) X(rollouts) X(wall) \
+  X(reward_std) X(clip_ratio_low) X(clip_ratio_high) X(logprob_abs_diff_max)
 
 typedef struct ctl_point {
   bool rl;  // false: SFT

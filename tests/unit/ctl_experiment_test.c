@@ -199,7 +199,8 @@ static void tables_what_is_done(void **state) {
   assert_true(fabs(exp_reach(&r, 0, 1, 0) - 12.5 / 20) < 1e-12);  // b reaches a's 0.5 at version 12.5, a at 20
   assert_true(exp_reach(&r, 0, 0, 0) == 1 && isnan(exp_reach(&r, 0, 1, 1)));
   assert_true(exp_rollouts(&r, 0).mean == 175 && exp_rollouts(&r, 0).n == 2 && exp_rollouts(&r, 1).n == 0);
-  assert_non_null(strstr(text.data, "  0.2500             175.0\n"));
+  assert_non_null(strstr(text.data, "\n  wait for batch, s         0.2500 "));
+  assert_non_null(strstr(text.data, "\n  rollouts a version      175.0000          -\n"));
   assert_non_null(strstr(json.data, "\"rollouts_per_version\":{\"a\":{\"seeds\":2,\"mean\":175"));
   assert_non_null(strstr(svg.data, "</svg>"));
   agrl_json *doc = NULL;

@@ -99,6 +99,25 @@ static void dpo_batches_hold_pairs(void **state) {
   assert_true(pairs == 12 && alone > 0 && retired > 0);
 }
 
+// grpo.zero_spread keep: a group without a pair has its place in a batch, whole, and no arrival of a version takes it away.
+static void dpo_keeps_groups_without_a_pair(void **state) {
+  (void)state;
+  uint64_t ids[8];
+  kit.conf.run.method = AGRL_METHOD_DPO;
+  kit.conf.replay.guided = false;
+  kit.conf.grpo.zero_spread = AGRL_ZERO_KEEP;
+  assert_int_equal(ask_batch(1, 1, ids), 0);
+  agrl_msg_task_grant t = kit_ask(&kit, "a", "x", 4, 1);
+  kit_deliver(&kit, &t.tasks[0], 0, 1);
+  KIT_OK(replay_serve_arrive(&kit.core, 1, err));
+  assert_int_equal(replay_core_count(&kit.core, REPLAY_READY), 1);
+  kit_restart(&kit);
+  agrl_msg_batch b;
+  KIT_OK(replay_serve_try(&kit.core, 1, 1, false, kit.now_ns, &kit.arena, &b, err));
+  assert_int_equal(b.n_groups, 1);
+  assert_int_equal(b.groups[0].n, 4);
+}
+
 static uint8_t cause_of(uint64_t id) {
   replay_group_rec g;
   KIT_OK(replay_store_get_group(kit.core.store, id, &g, err));
@@ -476,6 +495,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       WITH_KIT(batch_holds_the_chosen_members),
       WITH_KIT(dpo_batches_hold_pairs),
+      WITH_KIT(dpo_keeps_groups_without_a_pair),
       WITH_KIT(another_method_retires_what_is_ready),
       WITH_KIT(dpo_references_are_bounded),
       WITH_KIT(lost_answer_is_asked_for_again),
