@@ -10,6 +10,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "reward/attempt.h"
 #include "reward/metrics.h"
 #include "reward/relay.h"
 
@@ -24,28 +25,10 @@ typedef struct service {
   reward_relay *relay;
   reward_metrics metrics;
   uv_timer_t sweep;
-  bool sweeping;
+  bool sweeping, stopped;  // stopped: a criterion with policy stop is missing
   uint64_t scored, missing, unsent, acked;
   agrl_log_limit unsent_limit, missing_limit;
 } service;
-
-// Scores one trace; failures that are not the rule file's own also end as missing, with their cause.
-static void score(agrl_svc *s, const agrl_msg_trace *t, agrl_reward_result *res) {
-  service *v = s->state;
-  uint64_t t0 = agrl_mono_ns();
-  agrl_reward_score(v->rules, s->config.reward.mode, s->config.reward.gate, t->text, strlen(t->text), &t->gold, res);
-  uint64_t took = agrl_mono_ns() - t0;
-  if (t->stop == AGRL_STOP_ERROR) {
-    res->missing = true;
-    res->cause = "the actor failed to generate it";
-  } else if (s->config.reward.timeout_ns && took > s->config.reward.timeout_ns) {
-    res->missing = true;
-    res->cause = "scoring deadline passed";
-  }
-  v->scored++;
-  if (res->missing) v->missing++;
-  reward_metrics_count(&v->metrics, res, (double)took * 1e-9);
-}
 
 static void on_missing(agrl_svc *s, const agrl_msg_trace *t, const agrl_reward_result *res) {
   service *v = s->state;
@@ -53,8 +36,10 @@ static void on_missing(agrl_svc *s, const agrl_msg_trace *t, const agrl_reward_r
   if (agrl_log_allow(&v->missing_limit, &suppressed))
     agrl_logw("reward missing group=%" PRIu64 " member=%u cause=\"%s\" suppressed=%" PRIu64, t->id.group, t->id.member,
               res->cause, suppressed);
-  if (!res->stop) return;
-  agrl_loge("stopping: a criterion with policy stop is missing cause=\"%s\"; correct the data or the rule file's policy", res->cause);
+  if (!res->stop || v->stopped) return;
+  v->stopped = true;
+  agrl_loge("stopping: group=%" PRIu64 " member=%u cannot be scored by a criterion with policy stop cause=\"%s\"; correct the row that "
+            "agrlctl replay show names, or the rule file's policy", t->id.group, t->id.member, res->cause);
   agrl_svc_stop(s, agrl_rc_exit(AGRL_EPARSE));
 }
 
@@ -62,7 +47,10 @@ static void on_trace(agrl_svc *s, const agrl_peer *peer, const agrl_msg *m) {
   service *v = s->state;
   const agrl_msg_trace *t = &m->trace;
   agrl_reward_result res;
-  score(s, t, &res);
+  const double seconds = reward_attempt(v->rules, &s->config, t, &res);
+  v->scored++;
+  v->missing += res.missing;
+  reward_metrics_count(&v->metrics, &res, seconds);
   if (res.missing) on_missing(s, t, &res);
   if (res.stop) return;
   if (reward_relay_put(v->relay, &t->id, peer, agrl_mono_ns()))

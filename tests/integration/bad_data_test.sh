@@ -93,4 +93,15 @@ expect 76 'newer/agrl_manifest.json: format 2, this program reads 1' evaluate "$
 cp -r "$work/good" "$work/torn"
 truncate -s -1 "$work/torn/model.safetensors"
 expect 65 'torn/model.safetensors' evaluate "$work/torn"
+
+# A criterion with policy stop ends the job when a row's label is none that its rule file knows, and names the trace.
+sed 's/missing: reweight/missing: stop/' "$rules" >"$work/stop.yaml"
+{ head -n 99 "$work/data/train.jsonl"; sed -n 200p "$work/data/train.jsonl" | jq -c '.gold.attribute = "odd"'; } >"$work/odd.jsonl"
+run=$work/stops
+up --rules "$work/stop.yaml" --data "$work/odd.jsonl" --eval "$work/data/eval.jsonl" --set sft.steps=5 --set grpo.versions=3000 \
+  --set grpo.zero_spread=keep >"$work/up.log" 2>&1 &
+code=0
+wait $! || code=$?
+[ $code = 65 ] && grep -q 'reward ends at every start with exit code 65' "$work/up.log" || { cat "$work/up.log"; die "exit $code after policy stop"; }
+grep -Eq 'stopping: group=[0-9]+ member=[0-9]+ cannot be scored.*gold label unknown' "$run/logs/reward.log" || die "the log does not name the trace"
 say ok

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "reward/rules.h"
+#include "reward/attempt.h"
 
 #define GOOD "4\n[Query] running shoes\n[Product] shoes\n[Category] match\n[Attribute] match\n[Verdict] 4"
 
@@ -177,6 +177,62 @@ static void missing_is_not_zero(void **state) {
   near(r.scores[0].weight, 0.75);
 }
 
+// What the service makes of one trace: mode, gate and deadline are those of the configuration.
+static void an_attempt_may_fail(void **state) {
+  (void)state;
+  agrl_config c = {0};
+  agrl_error err = {0};
+  agrl_reward_result r;
+  agrl_msg_trace t = {.text = GOOD, .gold = {.tier = 3, .category = "match", .attribute = "match"}};
+  if (agrl_config_load(NULL, &c, &err)) fail_msg("%s", err.msg);
+  const struct { const char *mode, *gate; double reward; } cases[] = {
+      {"shaped", "none", 0.4}, {"shaped", "rule", 0.4}, {"shaped", "outcome", 0}, {"shaped", "both", 0}, {"sparse", "rule", 0}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    if (agrl_config_set(&c, "reward.mode", cases[i].mode, &err) || agrl_config_set(&c, "reward.gate", cases[i].gate, &err)) fail_msg("%s", err.msg);
+    assert_true(reward_attempt(rules, &c, &t, &r) >= 0);
+    assert_false(r.missing);
+    near(r.reward, cases[i].reward);
+  }
+  t.text = "4\n[Query] a\n[Product] b\n[Category] mismatch\n[Attribute] match\n[Verdict] 4";  // 4 is not what that leads to
+  t.gold = (agrl_labels){.tier = 4, .category = "match", .attribute = "match"};
+  const struct { const char *gate; double reward; } gates[] = {{"none", 0.8}, {"rule", 0}, {"outcome", 0.8}, {"both", 0}};
+  agrl_config_set(&c, "reward.mode", "shaped", &err);
+  for (size_t i = 0; i < sizeof gates / sizeof *gates; i++) {
+    agrl_config_set(&c, "reward.gate", gates[i].gate, &err);
+    reward_attempt(rules, &c, &t, &r);
+    near(r.reward, gates[i].reward);
+  }
+  t.text = GOOD;
+  c.reward.timeout_ns = 1;
+  reward_attempt(rules, &c, &t, &r);
+  assert_true(r.missing && !r.stop);
+  assert_string_equal(r.cause, "scoring deadline passed");
+  c.reward.timeout_ns = 0;  // none
+  reward_attempt(rules, &c, &t, &r);
+  assert_false(r.missing);
+  t.stop = AGRL_STOP_ERROR;
+  reward_attempt(rules, &c, &t, &r);
+  assert_true(r.missing);
+  assert_string_equal(r.cause, "the actor failed to generate it");
+  agrl_config_release(&c);
+}
+
+// Policy stop: the service ends with it (tests/integration/bad_data_test.sh).
+static void a_criterion_may_stop_the_job(void **state) {
+  (void)state;
+  static const char file[] = "tiers: {1: a, 2: b}\ntrace: [{name: tier, kind: tier}, {name: fit, prefix: \"F \", kind: choice, values: [no, yes]}]\n"
+                             "criteria: [{name: tier, weight: 0.6}, {name: fit, gold: category, weight: 0.4, missing: stop}]\n";
+  agrl_rules *own;
+  agrl_error err = {0};
+  agrl_reward_result r;
+  if (agrl_rules_parse(file, sizeof file - 1, "stop.yaml", &own, &err)) fail_msg("%s", err.msg);
+  agrl_reward_score(own, AGRL_REWARD_SHAPED, AGRL_GATE_NONE, "2\nF yes", 7, &(agrl_labels){.tier = 2, .category = "perhaps"}, &r);
+  assert_true(r.missing && r.stop);
+  agrl_reward_score(own, AGRL_REWARD_SHAPED, AGRL_GATE_NONE, "2\nF yes", 7, &(agrl_labels){.tier = 2, .category = "yes"}, &r);
+  assert_true(!r.missing && !r.stop && r.reward == 1);
+  agrl_rules_free(own);
+}
+
 static void permits_by_name(void **state) {
   assert_true(agrl_rules_permits(rules, 4, "match", "none"));
   assert_false(agrl_rules_permits(rules, 4, "match", "partial"));
@@ -188,7 +244,7 @@ static void permits_by_name(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(parses_well_formed), cmocka_unit_test(judgements_imply_a_tier),    cmocka_unit_test(names_what_is_wrong),
+      cmocka_unit_test(parses_well_formed), cmocka_unit_test(judgements_imply_a_tier), cmocka_unit_test(an_attempt_may_fail), cmocka_unit_test(a_criterion_may_stop_the_job),    cmocka_unit_test(names_what_is_wrong),
           cmocka_unit_test(pays_by_the_formula),
       cmocka_unit_test(redistributes_absent_labels), cmocka_unit_test(gates_hold),
           cmocka_unit_test(sparse_pays_for_the_tier_only),
