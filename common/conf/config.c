@@ -124,7 +124,7 @@ const agrl_conf_key agrl_config_table[] = {
     INT("replay.staleness_bound", replay.staleness_bound, "4", 0, 1e6, "Oldest weights a trained trace may come from, in versions."),
     REAL("replay.samples_per_insert", replay.samples_per_insert, "1", 0.01, 1, "Share of the ready groups that may be served; a group is never trained twice, and what is not served grows stale."),
     INT("replay.min_groups", replay.min_groups, "16", 1, 1e7, "Ready groups before the first batch is served."),
-    ENUM("replay.selector", replay.selector, "fresh", selectors, "Order of prompts: difficulty x freshness, difficulty alone, or uniform."),
+    ENUM("replay.selector", replay.selector, "fresh", selectors, "Which prompts are sampled again. Three of four picks walk the rows in an order shuffled anew for every pass; the fourth goes to a prompt seen before, drawn by difficulty x freshness (fresh) or by difficulty alone (priority). uniform: the walk alone."),
     REAL("replay.freshness_half_life", replay.freshness_half_life, "50", 0.01, 1e6, "Versions after which a prompt's priority has halved."),
     BOOL("replay.guided", replay.guided, "true", "Adaptive guided replay. run.method sets it."),
     REAL("replay.tau", replay.tau, "0.25", 0, 1, "A group of at most this mean accuracy climbs the guidance ladder."),
