@@ -81,28 +81,65 @@ static void refuse_partial_rotary(reader *r, const agrl_json *from) {
     fail(r, AGRL_EUNSUPPORTED, "partial_rotary_factor", "other than 1 is not supported");
 }
 
-// rope_theta stands beside rope_scaling, or with it in rope_parameters (newer writers); the kind is rope_type or type.
+static bool is_one_of(const char *key, const char *const *names, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    if (strcmp(names[i], key) == 0) return true;
+  return false;
+}
+
+// Anything else in the object changes the angles, too: scaling that names no type, or a whole object for each kind of layer.
+static void refuse_members(reader *r, const agrl_json *p, const char *name, bool scaled) {
+  static const char *const plain[] = {"rope_theta", "rope_type", "type", "partial_rotary_factor"};
+  static const char *const scale[] = {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"};
+  for (void *it = agrl_json_first(p); it != NULL && r->rc == AGRL_OK; it = agrl_json_next(p, it)) {
+    const char *key = agrl_json_key(it);
+    const bool scales = is_one_of(key, scale, sizeof scale / sizeof *scale);
+    if (value_in(p, key) == NULL || is_one_of(key, plain, sizeof plain / sizeof *plain) || (scaled && scales)) continue;
+    r->rc = agrl_fail(r->err, AGRL_EUNSUPPORTED, "%s: %s %.60s %s", r->path, name, key,
+                      scales ? "without a rope_type that scales is not supported" : "is not supported");
+  }
+}
+
+// The kind is rope_type or, of older writers, type; of both, when they agree. NULL: not to be read.
+static const char *rope_kind(reader *r, const agrl_json *p, const char *name) {
+  const agrl_json *now = value_in(p, "rope_type"), *old = value_in(p, "type");
+  const char *kind = "default", *other = NULL;
+  if (agrl_json_typeof(p) != AGRL_JSON_OBJECT || (now != NULL && !agrl_json_str(now, &kind, NULL)) ||
+      (old != NULL && !agrl_json_str(old, &other, NULL))) {
+    fail(r, AGRL_EPARSE, name, "is not an object with a rope_type");
+    return NULL;
+  }
+  if (now != NULL && other != NULL && strcmp(kind, other) != 0) {
+    fail(r, AGRL_EUNSUPPORTED, name, "whose rope_type and type differ is not supported");
+    return NULL;
+  }
+  return now == NULL && other != NULL ? other : kind;
+}
+
+// rope_theta stands beside rope_scaling, or with it in rope_parameters (newer writers).
 static void read_rope(reader *r, agrl_spec *s) {
   const agrl_json *old = value(r, "rope_scaling"), *p = value(r, "rope_parameters");
-  const char *name = old != NULL ? "rope_scaling" : "rope_parameters", *type = "default";
+  const char *name = old != NULL ? "rope_scaling" : "rope_parameters";
   if (old != NULL && p != NULL) fail(r, AGRL_EUNSUPPORTED, "rope_scaling", "beside rope_parameters is not supported");
   if (old != NULL) p = old;
   s->rope_theta = read_float(r, value_in(p, "rope_theta") != NULL ? p : r->root, "rope_theta", false, 10000);
   refuse_partial_rotary(r, r->root);
   if (p == NULL) return;
   refuse_partial_rotary(r, p);
-  const agrl_json *kind = value_in(p, "rope_type") != NULL ? value_in(p, "rope_type") : value_in(p, "type");
-  if (agrl_json_typeof(p) != AGRL_JSON_OBJECT || (kind != NULL && !agrl_json_str(kind, &type, NULL))) {
-    fail(r, AGRL_EPARSE, name, "is not an object with a rope_type");
-  } else if (strcmp(type, "llama3") == 0) {
-    s->rope.factor = read_float(r, p, "factor", true, 1);
-    s->rope.low_freq_factor = read_float(r, p, "low_freq_factor", true, 1);
-    s->rope.high_freq_factor = read_float(r, p, "high_freq_factor", true, 4);
-    s->rope.original_context = read_int_in(r, p, "original_max_position_embeddings", true, 1);
-    if (s->rope.factor == 0.0f) fail(r, AGRL_EINVAL, name, "factor must be at least 1");
-  } else if (strcmp(type, "default") != 0 && r->rc == AGRL_OK) {
-    r->rc = agrl_fail(r->err, AGRL_EUNSUPPORTED, "%s: %s type %.40s is not supported", r->path, name, type);
+  const char *kind = rope_kind(r, p, name);
+  if (kind == NULL) return;
+  const bool scaled = strcmp(kind, "llama3") == 0;
+  if (!scaled && strcmp(kind, "default") != 0) {
+    if (r->rc == AGRL_OK) r->rc = agrl_fail(r->err, AGRL_EUNSUPPORTED, "%s: %s type %.40s is not supported", r->path, name, kind);
+    return;
   }
+  refuse_members(r, p, name, scaled);
+  if (!scaled) return;
+  s->rope.factor = read_float(r, p, "factor", true, 1);
+  s->rope.low_freq_factor = read_float(r, p, "low_freq_factor", true, 1);
+  s->rope.high_freq_factor = read_float(r, p, "high_freq_factor", true, 4);
+  s->rope.original_context = read_int_in(r, p, "original_max_position_embeddings", true, 1);
+  if (s->rope.factor == 0.0f) fail(r, AGRL_EINVAL, name, "factor must be at least 1");
 }
 
 // A window that no position of the model's context can leave changes nothing.

@@ -11,6 +11,9 @@
 static const char im_start[] = "<|im_start|>", im_end[] = "<|im_end|>";
 static const char header_start[] = "<|start_header_id|>", header_end[] = "<|end_header_id|>", eot[] = "<|eot_id|>";
 static const char begin_text[] = "<|begin_of_text|>";
+// All that the templates of each format write between "<|" and "|>"; the last two are Llama 3.1's, where tools are called.
+static const char *const chatml_marks[] = {im_start, im_end, NULL};
+static const char *const llama3_marks[] = {header_start, header_end, eot, begin_text, "<|eom_id|>", "<|python_tag|>", NULL};
 // What Llama 3.1's template says when it is given no date.
 static const char dates[] = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n";
 
@@ -35,20 +38,39 @@ static char *literal_system(const char *text, size_t len) {
   return NULL;
 }
 
+// Where the template writes a mark that is none of marks, whole or put together: its turns are of another format then, though
+// they may look alike (Phi-4's are ChatML's with <|im_sep|> after the role). NULL: nowhere.
+static const char *other_mark(const char *tmpl, size_t len, const char *const *marks) {
+  const char *end = tmpl + len;
+  for (const char *at = tmpl; (at = find(at, (size_t)(end - at), "<|")) != NULL; at += 2) {
+    size_t i = 0;
+    while (marks[i] != NULL && !(strlen(marks[i]) <= (size_t)(end - at) && memcmp(at, marks[i], strlen(marks[i])) == 0)) i++;
+    if (marks[i] == NULL) return at;
+  }
+  return NULL;
+}
+
 agrl_rc agrl_chat_recognise(const char *tmpl, size_t len, const char *name, agrl_chat *out, agrl_error *err) {
   *out = (agrl_chat){0};
-  if (find(tmpl, len, im_start) != NULL && find(tmpl, len, im_end) != NULL) {
+  const bool chatml = find(tmpl, len, im_start) != NULL && find(tmpl, len, im_end) != NULL;
+  if (!chatml && !(find(tmpl, len, header_start) != NULL && find(tmpl, len, header_end) != NULL && find(tmpl, len, eot) != NULL))
+    return agrl_fail(err, AGRL_EUNSUPPORTED, "%s: its chat template is neither ChatML (<|im_start|>) nor Llama 3's (<|start_header_id|>): %.*s",
+                     name, (int)(len < 40 ? len : 40), tmpl);
+  const char *odd = other_mark(tmpl, len, chatml ? chatml_marks : llama3_marks);
+  if (odd != NULL) {
+    const size_t left = len - (size_t)(odd - tmpl), most = left < 40 ? left : 40;
+    const char *stop = find(odd, most, "|>");
+    return agrl_fail(err, AGRL_EUNSUPPORTED, "%s: its chat template writes %.*s, which is not %s: other formats are not supported", name,
+                     (int)(stop != NULL ? (size_t)(stop + 2 - odd) : most), odd, chatml ? "ChatML's" : "Llama 3's");
+  }
+  if (chatml) {
     out->format = AGRL_CHAT_CHATML;
     out->fallback = literal_system(tmpl, len);
-    return AGRL_OK;
-  }
-  if (find(tmpl, len, header_start) != NULL && find(tmpl, len, header_end) != NULL && find(tmpl, len, eot) != NULL) {
+  } else {
     out->format = AGRL_CHAT_LLAMA3;
     out->dated = find(tmpl, len, "Cutting Knowledge Date") != NULL;
-    return AGRL_OK;
   }
-  return agrl_fail(err, AGRL_EUNSUPPORTED, "%s: its chat template is neither ChatML (<|im_start|>) nor Llama 3's (<|start_header_id|>): %.*s",
-                   name, (int)(len < 40 ? len : 40), tmpl);
+  return AGRL_OK;
 }
 
 void agrl_chat_release(agrl_chat *c) {

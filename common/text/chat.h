@@ -28,7 +28,7 @@ typedef struct agrl_chat_message {
 } agrl_chat_message;
 
 // From a template's text (tokenizer_config.json's chat_template, GGUF's tokenizer.chat_template). name is used in messages.
-// AGRL_EUNSUPPORTED for other templates. Release with agrl_chat_release.
+// AGRL_EUNSUPPORTED for other templates, and for those that write any <|...|> beside the format's own. Release with agrl_chat_release.
 agrl_rc agrl_chat_recognise(const char *tmpl, size_t len, const char *name, agrl_chat *out, agrl_error *err);
 void agrl_chat_release(agrl_chat *c);
 

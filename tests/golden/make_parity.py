@@ -9,6 +9,8 @@ eager attention:
                       derivative of the loss by that log-prob (sixty-fourths: exact in every format)
   expect.safetensors  logits (T, V) and logp (T; 0 where no target) of the sequences one after the other, grad.TENSOR of
                       every parameter; bf16.*: the same with all weights rounded to bf16 first
+--check: writes nothing; prints how far torch itself is from bf16.* when the operands of every linear layer are rounded to bf16, forward
+and backward: the measure of what tests/unit/ckpt_parity_test.c allows the kernels.
 """
 import json
 import pathlib
@@ -16,8 +18,12 @@ import shutil
 import sys
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config
+from transformers.utils import logging
+
+sys.dont_write_bytecode = True  # of the next line: no __pycache__ here
+from make_grpo import RoundedLinear
 
 BASE = dict(vocab_size=48, hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
             max_position_embeddings=128, attention_dropout=0.0, bos_token_id=1, eos_token_id=2, pad_token_id=None)
@@ -77,6 +83,12 @@ def run(model, data):
     return {"logits": torch.cat(logits), "logp": torch.cat(logp), **grads}
 
 
+def round_weights(model):
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(p.bfloat16().float())
+
+
 def own_error(model, data, got):
     """What float32 itself costs: the largest relative distance to the same in float64."""
     want = run(model.double(), data)
@@ -84,9 +96,37 @@ def own_error(model, data, got):
     return max(((want[k].double() - got[k].double()).abs().max() / want[k].abs().max()).item() for k in want if k != "logp")
 
 
+def round_products(model):
+    for m in model.modules():
+        if isinstance(m, torch.nn.Linear):
+            m.forward = lambda x, m=m: RoundedLinear.apply(x, m.weight) + (0 if m.bias is None else m.bias)
+
+
+def check(root):
+    """As the test compares: of each tensor the largest error by the largest value; logits as log-probs of the whole vocabulary, too."""
+    off = lambda got, want: ((got - want).abs().max() / want.abs().max()).item()
+    worst = [0.0, 0.0, 0.0]
+    for name in FAMILIES:
+        model = AutoModelForCausalLM.from_pretrained(root / name, attn_implementation="eager", dtype=torch.float32).eval()
+        round_weights(model)
+        round_products(model)
+        want = {k[5:]: v for k, v in load_file(root / name / "expect.safetensors").items() if k.startswith("bf16.")}
+        got = run(model, json.loads((root / name / "input.json").read_text()))
+        logits = [x["logits"] for x in (got, want)]
+        here = [off(got["logp"], want["logp"]), max(off(*logits), off(*[x.log_softmax(-1) for x in logits])),
+                max(off(got[k], want[k]) for k in want if k.startswith("grad."))]
+        print(f"{name}: " + "log-probs {:.1e}, all logits {:.1e}, gradients {:.1e}".format(*here))
+        worst = [max(x) for x in zip(worst, here)]
+    print("all: log-probs {:.1e}, all logits {:.1e}, gradients {:.1e}".format(*worst))
+
+
 def main():
-    root = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).parent / "parity"
+    root = pathlib.Path(next((a for a in sys.argv[1:] if not a.startswith("-")), pathlib.Path(__file__).parent / "parity"))
     torch.set_num_threads(1)
+    logging.disable_progress_bar()
+    if "--check" in sys.argv:
+        check(root)
+        return
     for i, (name, (_, _, shard)) in enumerate(FAMILIES.items()):
         folder = root / name
         shutil.rmtree(folder, ignore_errors=True)
@@ -94,9 +134,7 @@ def main():
         model.save_pretrained(folder, **({"max_shard_size": shard} if shard else {}))
         expect = run(model, data)
         error = own_error(model, data, expect)
-        with torch.no_grad():
-            for p in model.parameters():
-                p.copy_(p.bfloat16().float())
+        round_weights(model)
         expect.update({"bf16." + k: v for k, v in run(model, data).items()})
         (folder / "input.json").write_text(json.dumps(data) + "\n")
         save_file({k: v.contiguous() for k, v in expect.items()}, folder / "expect.safetensors")

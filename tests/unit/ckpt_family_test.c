@@ -79,13 +79,25 @@ static void rope_scaling(void **state) {
       ",\"rope_parameters\":{\"rope_theta\":500000.0," SCALED ",\"original_max_position_embeddings\":16}",
       ",\"rope_theta\":500000.0,\"rope_parameters\":null,\"rope_scaling\":{\"type\":\"llama3\"," SCALED
       ",\"original_max_position_embeddings\":16}",
+      ",\"rope_parameters\":{\"type\":null,\"rope_theta\":5e5,\"partial_rotary_factor\":1.0,\"attention_factor\":null," SCALED
+      ",\"original_max_position_embeddings\":16}",
   };
-  for (size_t i = 0; i < 3; i++) {
+  for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
     const agrl_spec s = parse(llama, same[i], AGRL_OK, NULL);
     assert_true(s.rope.factor == 32 && s.rope.low_freq_factor == 1 && s.rope.high_freq_factor == 4 && s.rope_theta == 500000);
     assert_int_equal(s.rope.original_context, 16);
   }
-  assert_true(parse(llama, ",\"rope_scaling\":{\"type\":\"default\"}", AGRL_OK, NULL).rope.factor == 0);
+  const char *const unscaled[] = {
+      ",\"rope_theta\":5e5,\"rope_scaling\":null",
+      ",\"rope_theta\":5e5,\"rope_scaling\":{\"type\":\"default\"}",
+      ",\"rope_theta\":5e5,\"rope_scaling\":{\"type\":\"default\",\"rope_type\":\"default\"},\"rope_parameters\":null",
+      ",\"rope_theta\":1.0,\"rope_parameters\":{\"rope_theta\":5e5,\"rope_type\":\"default\"}",  // transformers 5
+      ",\"rope_parameters\":{\"rope_theta\":5e5}",
+  };
+  for (size_t i = 0; i < sizeof unscaled / sizeof *unscaled; i++) {
+    const agrl_spec s = parse(qwen2, unscaled[i], AGRL_OK, NULL);
+    assert_true(s.rope.factor == 0 && s.rope_theta == 500000);
+  }
   const char *const kinds[] = {"linear", "dynamic", "yarn", "longrope", "su", "mrope"};
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
     for (int newer = 0; newer < 2; newer++) {
@@ -108,6 +120,35 @@ static void rope_scaling(void **state) {
   parse(llama, ",\"rope_parameters\":{\"partial_rotary_factor\":0.5}", AGRL_EUNSUPPORTED, "partial_rotary_factor");
   parse(llama, ",\"rope_interleaved\":true", AGRL_EUNSUPPORTED, "rope_interleaved");
   parse(llama, ",\"rope_interleaved\":false", AGRL_OK, NULL);
+}
+
+// An object that means to scale but does not say how, or says more than is computed here, must not load unscaled.
+static void rope_members(void **state) {
+  (void)state;
+  const struct {
+    const char *members, *word;
+  } odd[] = {
+      {"\"factor\":4.0", "factor without a rope_type that scales is not supported"},
+      {"\"type\":null,\"rope_theta\":5e5,\"factor\":4.0", "factor without a rope_type that scales is not supported"},
+      {"\"rope_type\":\"default\",\"factor\":4.0", "factor without a rope_type that scales is not supported"},
+      {"\"original_max_position_embeddings\":16", "original_max_position_embeddings without a rope_type that scales is not supported"},
+      {"\"full_attention\":{\"rope_type\":\"yarn\",\"rope_theta\":5e5,\"factor\":4.0}", "full_attention is not supported"},
+      {"\"rope_type\":\"default\",\"sliding_attention\":{\"rope_type\":\"default\",\"rope_theta\":5e5}", "sliding_attention is not supported"},
+      {"\"mrope_section\":[2,1,1]", "mrope_section is not supported"},
+      {SCALED ",\"original_max_position_embeddings\":16,\"attention_factor\":1.5", "attention_factor is not supported"},
+      {"\"type\":\"yarn\",\"rope_type\":\"default\"", "whose rope_type and type differ is not supported"},
+      {"\"type\":\"dynamic\"," SCALED ",\"original_max_position_embeddings\":16", "whose rope_type and type differ is not supported"},
+  };
+  for (size_t i = 0; i < sizeof odd / sizeof *odd; i++)
+    for (int newer = 0; newer < 2; newer++) {
+      char more[256], word[128];
+      snprintf(more, sizeof more, ",\"rope_%s\":{%s}", newer ? "parameters" : "scaling", odd[i].members);
+      snprintf(word, sizeof word, "rope_%s %s", newer ? "parameters" : "scaling", odd[i].word);
+      parse(llama, more, AGRL_EUNSUPPORTED, word);
+    }
+  parse(llama, ",\"rope_scaling\":{\"rope_type\":{\"type\":\"yarn\"}}", AGRL_EPARSE, "rope_scaling is not an object with a rope_type");
+  parse(llama, ",\"rope_scaling\":{\"rope_type\":\"default\",\"type\":2}", AGRL_EPARSE, "rope_scaling is not an object with a rope_type");
+  parse(llama, ",\"rope_parameters\":{\"rope_theta\":{\"full_attention\":5e5}}", AGRL_EPARSE, "rope_theta is not a number");
 }
 
 static void windows_that_bite(void **state) {
@@ -359,8 +400,9 @@ static void chat_template_is_kept(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(rope_scaling), cmocka_unit_test(windows_that_bite), cmocka_unit_test(other_fields), cmocka_unit_test(end_tokens),
-      cmocka_unit_test(sharded),      cmocka_unit_test(hostile_shards),    cmocka_unit_test(token_files),  cmocka_unit_test(chat_template_is_kept),
+      cmocka_unit_test(rope_scaling), cmocka_unit_test(rope_members),   cmocka_unit_test(windows_that_bite),
+      cmocka_unit_test(other_fields), cmocka_unit_test(end_tokens),     cmocka_unit_test(sharded),
+      cmocka_unit_test(hostile_shards), cmocka_unit_test(token_files),  cmocka_unit_test(chat_template_is_kept),
   };
   if (agrl_tensor_init(NULL) != AGRL_OK) return 70;
   return cmocka_run_group_tests(tests, make_root, remove_root);

@@ -17,8 +17,11 @@ static const char smollm[] =
 static const char qwen[] =
     "{{- '<|im_start|>system\\n' }}{{- messages[0]['content'] }}{%- else %}{{- '<|im_start|>system\\nYou are Q.<|im_end|>\\n' }}";
 static const char plain[] = "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>'}}";
+static const char tools[] =  // what Qwen3's has beside the turns
+    "{{- '<|im_start|>' + message.role + '\\n<tools>\\n</tools><tool_call></tool_call><think>\\n\\n</think>' + '<|im_end|>\\n' }}";
 static const char llama[] = "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>' }} <|eot_id|>";
-static const char dated[] = "<|start_header_id|><|end_header_id|><|eot_id|> Cutting Knowledge Date: December 2023";
+static const char dated[] =
+    "<|begin_of_text|><|start_header_id|><|end_header_id|><|python_tag|><|eom_id|><|eot_id|> Cutting Knowledge Date: December 2023";
 
 static void expect(const char *tmpl, const char *system, const char *want) {
   agrl_chat c;
@@ -36,6 +39,7 @@ static void renders(void **state) {
   expect(smollm, "S", "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\n Hi <|im_end|>\n<|im_start|>assistant\n");
   expect(qwen, NULL, "<|im_start|>system\nYou are Q.<|im_end|>\n<|im_start|>user\n Hi <|im_end|>\n<|im_start|>assistant\n");
   expect(plain, NULL, "<|im_start|>user\n Hi <|im_end|>\n<|im_start|>assistant\n");
+  expect(tools, NULL, "<|im_start|>user\n Hi <|im_end|>\n<|im_start|>assistant\n");
   expect(llama, NULL,
          "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n");
   expect(dated, "S",
@@ -50,6 +54,22 @@ static void others_are_refused(void **state) {
   assert_int_equal(agrl_chat_recognise(mistral, strlen(mistral), "dir", &c, &err), AGRL_EUNSUPPORTED);
   assert_non_null(strstr(err.msg, "dir: its chat template"));
   assert_int_equal(agrl_chat_recognise("", 0, "dir", &c, &err), AGRL_EUNSUPPORTED);
+  static const struct {
+    const char *tmpl, *mark;
+  } alike[] = {
+      {"{{'<|im_start|>' + message['role'] + '<|im_sep|>' + message['content'] + '<|im_end|>'}}",  // Phi-4
+       "writes <|im_sep|>, which is not ChatML's"},
+      {"{{'<|im_start|>user\\n<|vision_start|>' + message['content'] + '<|im_end|>'}}", "writes <|vision_start|>, "},
+      {"{{'<|im_start|>'}}{{'<|' + message['role'] + '|>'}}{{'<|im_end|>'}}", "writes <|' + message['role'] + '|>, "},
+      {"<|im_start|><|start_header_id|><|end_header_id|><|eot_id|><|im_end|>", "writes <|start_header_id|>, "},
+      {"<|start_header_id|>user<|end_header_id|><|eot_id|><|im_end|>", "writes <|im_end|>, which is not Llama 3's"},
+      {"<|im_start|><|im_end|><|im_sta", "writes <|im_sta, "},
+  };
+  for (size_t i = 0; i < sizeof alike / sizeof *alike; i++) {
+    assert_int_equal(agrl_chat_recognise(alike[i].tmpl, strlen(alike[i].tmpl), "dir", &c, &err), AGRL_EUNSUPPORTED);
+    if (strstr(err.msg, alike[i].mark) == NULL) fail_msg("want \"%s\": %s", alike[i].mark, err.msg);
+    assert_null(c.fallback);
+  }
 }
 
 static void contents_forge_no_turn(void **state) {
