@@ -139,4 +139,10 @@ static inline void kit_deliver(replay_kit *k, const agrl_task *t, uint32_t n_goo
   KIT_OK(replay_ingest_commit(&k->ingest, kit_tell, k, err));
 }
 
+static replay_kit kit;  // of the test that runs
+
+static inline int kit_setup(void **state) { return (void)state, kit_init(&kit, 40), kit_open(&kit), 0; }
+static inline int kit_teardown(void **state) { return (void)state, kit_release(&kit), 0; }
+#define WITH_KIT(f) cmocka_unit_test_setup_teardown(f, kit_setup, kit_teardown)
+
 #endif

@@ -4,21 +4,6 @@
 #include "common/base/rng.h"
 #include "tests/lib/replay_kit.h"
 
-static replay_kit kit;
-
-static int open_kit(void **state) {
-  (void)state;
-  kit_init(&kit, 40);
-  kit_open(&kit);
-  return 0;
-}
-
-static int close_kit(void **state) {
-  (void)state;
-  kit_release(&kit);
-  return 0;
-}
-
 // Everything an actor at this version may be given is generated and scored, until n groups are ready.
 static void make_ready(size_t n, uint64_t version) {
   for (int i = 0; i < 20 && replay_core_count(&kit.core, REPLAY_READY) < n; i++) {
@@ -489,7 +474,6 @@ static void no_group_is_trained_twice_whatever_is_killed(void **state) {
     }
 }
 
-#define WITH_KIT(f) cmocka_unit_test_setup_teardown(f, open_kit, close_kit)
 
 int main(void) {
   const struct CMUnitTest tests[] = {
