@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows, rule file and checkpoints of a learner's test, in a directory of its own.
+// What the learner's tests share: the configuration, rows, rule file and checkpoints in a directory of its own, and log-probs by
+// a forward pass that is no part of a step.
 #ifndef AGRL_TESTS_LEARNER_FILES_H
 #define AGRL_TESTS_LEARNER_FILES_H
 
@@ -9,11 +10,32 @@
 
 #include "common/base/buf.h"
 #include "common/base/file.h"
+#include "learner/learner.h"
+#include "tests/lib/tensor_check.h"
 
+static agrl_config config;
 static char root[96], data_path[128], rules_path[128], checkpoints[128];
 
+static inline void set(const char *key, const char *value) {
+  agrl_error err = {0};
+  if (agrl_config_set(&config, key, value, &err) != AGRL_OK) fail_msg("%s", err.msg);
+}
+
+static inline learner_seq seq_of(const agrl_msg_trace *t) { return (learner_seq){t->prompt, t->tokens, t->n_prompt, t->n_tokens}; }
+
+// Of the completion, under weights w (NULL: those trained); in c->pack, valid until its next use.
+static inline const float *logps_of(learner_core *c, const agrl_weights *w, const learner_seq *q) {
+  agrl_params given = {0};
+  if (w != NULL) given = (agrl_params){.bf16 = agrl_weights_block(w), .fwd = agrl_weights_matrices(w)};
+  learner_pack_clear(&c->pack);
+  assert_true(learner_pack_add(&c->pack, q));
+  const agrl_batch b = learner_pack_batch(&c->pack);
+  assert_int_equal(agrl_trainer_forward(c->trainer, w ? &given : &c->optim.served, &b, false, c->pack.logp, NULL, NULL), AGRL_OK);
+  return c->pack.logp + c->pack.first[0];
+}
+
 // n rows, shoes of tier 1 and lamps of tier 4 in turn; after_tier: the rest of a shoe's and of a lamp's line.
-static void files_make(const char *test, int n, const char *const after_tier[2], const char *rules) {
+static inline void files_make(const char *test, int n, const char *const after_tier[2], const char *rules) {
   agrl_buf b = {0};
   snprintf(root, sizeof root, "/tmp/agrl-%s-%ld", test, (long)getpid());
   snprintf(data_path, sizeof data_path, "%s/train.jsonl", root);

@@ -3,18 +3,12 @@
 #ifndef AGRL_TESTS_STEP_KIT_H
 #define AGRL_TESTS_STEP_KIT_H
 
-#include <stdio.h>
-#include <unistd.h>
-
-#include "common/base/file.h"
 #include "common/ckpt/hf.h"
 #include "learner/resume.h"
-#include "tests/lib/tensor_check.h"
+#include "tests/lib/learner_files.h"
 
 enum { VOCAB = 32, G = 4, GROUPS = 3, N_TOKENS = 5, N_PROMPT = 4 };
 
-static agrl_config config;
-static char root[96];
 static inline void set_config(void) {
   memset(&config, 0, sizeof config);
   config.run.seed = 3;

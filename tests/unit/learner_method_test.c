@@ -26,8 +26,6 @@ static const char RULES[] =
     "prompt: |\n  Query: {query}\n  Product: {product.title}\n"
     "answer: |\n  Answer:\n";
 
-static agrl_config config;
-
 static int setup(void **state) {
   (void)state;
   // Rows r0, r2, .. have a reference trace, the others none.
@@ -38,8 +36,7 @@ static int setup(void **state) {
                                  {"model.ffn", "32"}, {"model.heads", "2"}, {"model.kv_heads", "1"}, {"model.vocab", "320"},
                                  {"model.context", "21"}, {"actor.max_new_tokens", "12"}, {"sft.batch_tokens", "16"}, {"grpo.versions", "40"},
                                  {"grpo.lr", "5e-3"}, {"grpo.warmup_steps", "0"}, {"grpo.weight_decay", "0"}};
-  for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
-    if (agrl_config_set(&config, sets[i][0], sets[i][1], &err) != AGRL_OK) fail_msg("%s", err.msg);
+  for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) set(sets[i][0], sets[i][1]);
   return agrl_tensor_init(NULL) != AGRL_OK;
 }
 
@@ -47,11 +44,6 @@ static int teardown(void **state) {
   (void)state;
   agrl_config_release(&config);
   return agrl_file_remove_tree(root, NULL) != AGRL_OK;
-}
-
-static void set(const char *key, const char *value) {
-  agrl_error err = {0};
-  if (agrl_config_set(&config, key, value, &err) != AGRL_OK) fail_msg("%s", err.msg);
 }
 
 // As after a warm start of no steps: version 1:0 in checkpoints/sft, which is the reference, too.
@@ -170,16 +162,10 @@ static void test_dpo_learns_and_resumes(void **state) {
 }
 
 // The first loss of DPO against one worked out from log-probs of separate forward passes, at beta 1 and weights that have moved.
-static double sum_logp(learner_core *c, const agrl_weights *w, const int32_t *prompt, size_t n_prompt, const int32_t *tokens, size_t n) {
-  learner_seq q = {prompt, tokens, n_prompt, n};
-  learner_pack_clear(&c->pack);
-  assert_true(learner_pack_add(&c->pack, &q));
-  agrl_batch b = learner_pack_batch(&c->pack);
-  agrl_params ref = {0};
-  if (w != NULL) ref = (agrl_params){.bf16 = agrl_weights_block(w), .fwd = agrl_weights_matrices(w)};
-  assert_int_equal(agrl_trainer_forward(c->trainer, w ? &ref : &c->optim.served, &b, false, c->pack.logp, NULL, NULL), AGRL_OK);
+static double sum_logp(learner_core *c, const agrl_weights *w, const learner_seq *q) {
+  const float *logp = logps_of(c, w, q);
   double sum = 0;
-  for (size_t i = 0; i < n; i++) sum += c->pack.logp[c->pack.first[0] + i];
+  for (size_t i = 0; i < q->n_tokens; i++) sum += (double)logp[i];
   return sum;
 }
 
@@ -197,7 +183,7 @@ static void test_dpo_loss_is_that_of_its_log_probs(void **state) {
   double want = 0, margin = 0;
   for (size_t i = 0; i < GROUPS; i++) {
     const agrl_msg_trace *wrong = &g[i].members[g[i].n - 1].trace, *right = &g[i].members[0].trace;
-    learner_seq ref = {right->prompt, right->tokens, right->n_prompt, right->n_tokens};
+    learner_seq ref = seq_of(right), bad = seq_of(wrong);
     if (g[i].n == 1) {
       assert_true(learner_sft_set_find(c.sft, g[i].prompt_id, &ref));
       agrl_buf text = {0};
@@ -205,8 +191,9 @@ static void test_dpo_loss_is_that_of_its_log_probs(void **state) {
       assert_true(text.len == 4 && memcmp(text.data, "1\nno", 4) == 0 && ref.tokens[ref.n_tokens - 1] == c.end_id);
       agrl_buf_release(&text);
     }
-    double m = sum_logp(&c, NULL, wrong->prompt, N_PROMPT, ref.tokens, ref.n_tokens) - sum_logp(&c, c.reference, wrong->prompt, N_PROMPT, ref.tokens, ref.n_tokens);
-    m -= sum_logp(&c, NULL, wrong->prompt, N_PROMPT, wrong->tokens, wrong->n_tokens) - sum_logp(&c, c.reference, wrong->prompt, N_PROMPT, wrong->tokens, wrong->n_tokens);
+    ref.prompt = bad.prompt, ref.n_prompt = bad.n_prompt;
+    double m = sum_logp(&c, NULL, &ref) - sum_logp(&c, c.reference, &ref);
+    m -= sum_logp(&c, NULL, &bad) - sum_logp(&c, c.reference, &bad);
     margin += m;
     want += log(1 + exp(-m)) / GROUPS;
   }
@@ -335,12 +322,92 @@ static void test_auxiliary_rows_longer_than_a_pass(void **state) {
   learner_core_release(&c);
 }
 
+// Which rows of the set are in the pack.
+static void rows_in_pack(learner_core *c, size_t rows[GROUPS]) {
+  const learner_pack *p = &c->pack;
+  assert_int_equal(p->n_seqs, GROUPS);
+  for (size_t s = 0; s < GROUPS; s++) {
+    const size_t at = p->first[s], fed = p->start[s + 1] - p->start[s];
+    for (rows[s] = 0; rows[s] < c->sft->n; rows[s]++) {
+      const learner_seq q = learner_sft_set_get(c->sft, rows[s], 0);
+      if (fed == learner_seq_fed(&q) && memcmp(p->tokens + p->start[s], q.prompt, q.n_prompt * sizeof *q.prompt) == 0 &&
+          memcmp(p->target + at, q.tokens, q.n_tokens * sizeof *q.tokens) == 0) break;
+    }
+    assert_true(rows[s] < c->sft->n);
+  }
+}
+
+// One step at that version on groups that weigh little beside what is added; rows: what the auxiliary pass drew, if it ran.
+static learner_step_stats auxiliary_step(learner_core *c, const char *weight, uint32_t version, size_t right, size_t rows[GROUPS]) {
+  agrl_arena a;
+  agrl_arena_init(&a, 0);
+  agrl_group g[GROUPS];
+  for (size_t i = 0; i < GROUPS; i++) g[i] = group_of(20 + i, 2, right, &a);
+  learner_step_stats st;
+  set("grpo.sft_weight", weight);
+  c->version = AGRL_VERSION(1, version);
+  assert_int_equal(learner_step_run(c, g, GROUPS, &st, NULL), AGRL_OK);
+  if (rows != NULL) rows_in_pack(c, rows);
+  learner_step_stats_release(&st);
+  agrl_arena_release(&a);
+  return st;
+}
+
+// grpo.sft_weight adds that much of the cross-entropy of as many reference rows as there are groups, and of its gradient; which
+// rows, the seed and the step decide.
+static void test_auxiliary_loss_and_gradient(void **state) {
+  (void)state;
+  set("sft.batch_tokens", "200");  // a row for every group
+  set("grpo.lr", "0");             // the weights stay what they are
+  learner_core c;
+  begin(&c);
+  const size_t n = c.optim.trained->n_elements, bytes = n * sizeof(float);
+  size_t rows[GROUPS], again[GROUPS];
+  learner_step_stats alone = auxiliary_step(&c, "0", 4, 1, NULL);
+  assert_true(isnan(alone.sft_loss));
+  float *policy = agrl_xcalloc(n, sizeof *policy), *added = agrl_xcalloc(n, sizeof *added);
+  memcpy(policy, c.optim.grads, bytes);
+  learner_step_stats st = auxiliary_step(&c, "0.5", 4, 1, rows);
+  for (size_t i = 0; i < n; i++) added[i] = c.optim.grads[i] - policy[i];
+
+  double sum = 0, tokens = 0, loss;
+  for (size_t s = 0; s < GROUPS; s++) {
+    const learner_seq q = learner_sft_set_get(c.sft, rows[s], 0);
+    sum -= sum_logp(&c, NULL, &q);
+    tokens += (double)q.n_tokens;
+  }
+  assert_float_equal(st.sft_loss, sum / tokens, 1e-9);
+  assert_true(st.loss.policy == alone.loss.policy && st.loss.kl_loss == alone.loss.kl_loss && st.applied);
+  assert_float_equal(st.loss.total - alone.loss.total, 0.5 * sum / tokens, 1e-9);
+  learner_pack_clear(&c.pack);
+  for (size_t s = 0; s < GROUPS; s++) {
+    const learner_seq q = learner_sft_set_get(c.sft, rows[s], 0);
+    assert_true(learner_pack_add(&c.pack, &q));
+  }
+  learner_optim_zero_grads(&c.optim);
+  assert_int_equal(learner_pack_cross_entropy(&c, 1, &loss, NULL), AGRL_OK);
+  for (size_t i = 0; i < n; i++) c.optim.grads[i] *= 0.5f;  // a power of two: gradients are rounded to bf16 on their way
+  tc_close("what grpo.sft_weight adds", added, c.optim.grads, n, 1e-5);
+
+  auxiliary_step(&c, "0.125", 4, 1, again);
+  assert_memory_equal(again, rows, sizeof rows);
+  auxiliary_step(&c, "0.5", 5, 1, again);
+  assert_memory_not_equal(again, rows, sizeof rows);
+  set("run.seed", "77");
+  auxiliary_step(&c, "0.5", 4, 1, again);
+  assert_memory_not_equal(again, rows, sizeof rows);
+  st = auxiliary_step(&c, "0.5", 4, 0, NULL);  // nothing to train on: nothing is added to it
+  assert_true(st.empty && isnan(st.sft_loss) && isnan(st.loss.total));
+  free(policy);
+  free(added);
+  learner_core_release(&c);
+}
+
 // What the sampler recorded becomes what the policy says, so that every ratio is 1 and a token's loss is -A.
 static void sample_now(learner_core *c, agrl_group *g) {
   for (size_t i = 0; i < g->n; i++) {
-    const agrl_msg_trace *t = &g->members[i].trace;
-    sum_logp(c, NULL, t->prompt, t->n_prompt, t->tokens, t->n_tokens);
-    memcpy((float *)(uintptr_t)t->logprobs, c->pack.logp + c->pack.first[0], t->n_tokens * sizeof(float));
+    const learner_seq q = seq_of(&g->members[i].trace);
+    memcpy((float *)(uintptr_t)g->members[i].trace.logprobs, logps_of(c, NULL, &q), q.n_tokens * sizeof(float));
   }
 }
 
@@ -500,6 +567,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_dpo_learns_and_resumes), TEST(test_dpo_loss_is_that_of_its_log_probs), TEST(test_what_is_no_pair),
       TEST(test_dpo_takes_no_more_references_than_sft), TEST(test_pairs_longer_than_a_pass), TEST(test_auxiliary_rows_longer_than_a_pass),
+      TEST(test_auxiliary_loss_and_gradient),
       TEST(test_advantage_and_aggregation), TEST(test_overlong_completions), TEST(test_reference_refresh),
       TEST(test_dpo_with_adapters), TEST(test_reference_refresh_with_adapters), TEST(test_recomputed_activations_give_the_same_weights),
   };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The warm start on a handful of rows: it learns them, its sequences are laid out as the actors lay theirs out, and stopping
-// in the middle and going on from the checkpoint in a fresh core gives the weights of the uninterrupted run.
+// in the middle and going on from the checkpoint in a fresh core gives the weights of the uninterrupted run. Its loss and the
+// gradient of that are those of a model in double precision that shares no code with the product.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,14 +15,13 @@
 #include "common/tensor/tensor.h"
 #include "learner/resume.h"
 #include "tests/lib/learner_files.h"
+#include "tests/lib/ref_llama.c"  // which the build gives to tests of models only
 
 static const char RULES[] =
     "prompt: |\n  Query: {query}\n  Product: {product.title}\n"
     "guidance:\n  - \"Category: {gold.category}.\\n\"\n  - \"Tier: {gold.tier}.\\n\"\n"
     "answer: |\n  Answer:\n"
     "reference: |\n  {gold.tier}\n  [Category] {gold.category}\n";
-
-static agrl_config config;
 
 static int setup(void **state) {
   (void)state;
@@ -157,11 +157,86 @@ static void test_rows_beyond_the_context(void **state) {
   learner_core_release(&c);
 }
 
+// Mean over all completion tokens, not over sequences.
+static double cross_entropy(const agrl_layout *l, const double *params, bool bf16, const learner_seq *q, size_t n) {
+  const size_t V = (size_t)l->spec.vocab;
+  double sum = 0, count = 0;
+  for (size_t s = 0; s < n; s++) {
+    const size_t fed = q[s].n_prompt + q[s].n_tokens - 1;
+    int32_t *ids = agrl_xcalloc(fed + 1, sizeof *ids);
+    double *logits = agrl_xcalloc(fed * V, sizeof *logits);
+    memcpy(ids, q[s].prompt, q[s].n_prompt * sizeof *ids);
+    memcpy(ids + q[s].n_prompt, q[s].tokens, q[s].n_tokens * sizeof *ids);
+    ref_llama_logits(l, params, bf16, ids, fed, logits);
+    for (size_t i = q[s].n_prompt; i <= fed; i++) sum -= ref_llama_logp(logits + (i - 1) * V, V, (size_t)ids[i]);
+    count += (double)q[s].n_tokens;
+    free(ids);
+    free(logits);
+  }
+  return sum / count;
+}
+
+// Elements of one tensor, the steepest by the product and some at random: weight times central differences.
+static void check_gradient(const learner_core *c, double *params, const agrl_tensor_desc *t, double weight, const learner_seq *q, size_t n) {
+  enum { STEEP = 4, PICKED = 8 };
+  const size_t size = t->rows * t->cols;
+  float got[PICKED], want[PICKED];
+  size_t picked[PICKED];
+  agrl_rng rng;
+  agrl_rng_init(&rng, size, 3);
+  for (size_t k = 0; k < PICKED; k++) {
+    picked[k] = t->offset + agrl_rng_below(&rng, (uint32_t)size);
+    for (size_t i = t->offset; k < STEEP && i < t->offset + size; i++) {
+      bool taken = false;
+      for (size_t j = 0; j < k; j++) taken |= picked[j] == i;
+      if (!taken && fabsf(c->optim.grads[i]) > fabsf(c->optim.grads[picked[k]])) picked[k] = i;
+    }
+    const double x = params[picked[k]], h = 1e-5;
+    params[picked[k]] = x + h;
+    const double up = cross_entropy(c->layout, params, false, q, n);
+    params[picked[k]] = x - h;
+    want[k] = (float)(weight * (up - cross_entropy(c->layout, params, false, q, n)) / (2 * h));
+    got[k] = c->optim.grads[picked[k]];
+    params[picked[k]] = x;
+  }
+  tc_close(t->name, got, want, PICKED, 0.03);  // the product rounds activations to bf16
+}
+
+static void test_loss_and_gradient(void **state) {
+  (void)state;
+  learner_core c = {.config = &config};
+  learner_origin origin;
+  assert_int_equal(learner_resume_open(&c, checkpoints, &origin, NULL), AGRL_OK);
+  const agrl_layout *l = c.layout;
+  float *noise = tc_floats(l->n_elements, 8, 0.25), *served = agrl_xcalloc(l->n_elements, sizeof *served);
+  for (size_t i = 0; i < l->n_elements; i++) c.optim.master[i] += noise[i];  // fresh weights are nearly uniform whatever is asked
+  learner_optim_reserve(&c.optim, NULL);
+  agrl_f32_from_bf16(served, c.optim.bf16, l->n_elements);
+  double *params = tc_doubles(served, l->n_elements);
+  const int32_t prompt[] = {3, 70, 11, 200, 5}, tokens[] = {9, 41, 41, 300, 77, 2};
+  const learner_seq q[] = {{prompt, tokens, 5, 1}, {prompt + 1, tokens, 3, 6}, {prompt, tokens + 3, 1, 2}};  // the first: of one token
+  for (size_t n = 1; n <= 3; n += 2) {
+    double loss;
+    learner_pack_clear(&c.pack);
+    for (size_t i = 0; i < n; i++) assert_true(learner_pack_add(&c.pack, &q[i]));
+    learner_optim_zero_grads(&c.optim);
+    assert_int_equal(learner_pack_cross_entropy(&c, 1, &loss, NULL), AGRL_OK);
+    assert_int_equal(learner_pack_cross_entropy(&c, 0.5, &loss, NULL), AGRL_OK);  // is added; the loss told is without the weight
+    assert_float_equal(loss, cross_entropy(l, params, true, q, n), 1e-4);
+    for (size_t i = 0; i < l->n_tensors; i++) check_gradient(&c, params, &l->tensors[i], 1.5, q, n);
+  }
+  free(noise);
+  free(served);
+  free(params);
+  learner_core_release(&c);
+}
+
 int main(void) {
   agrl_log_init("test", AGRL_LOG_ERROR);
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_learns_and_resumes_exactly, setup, teardown),
       cmocka_unit_test_setup_teardown(test_sequences, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_loss_and_gradient, setup, teardown),
       cmocka_unit_test_setup_teardown(test_rows_beyond_the_context, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

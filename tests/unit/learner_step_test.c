@@ -218,15 +218,48 @@ static void test_exclusions(void **state) {
   agrl_sha256 after = learner_optim_hash(&c.optim);
   assert_memory_not_equal(&before, &after, sizeof after);
   learner_step_stats_release(&st);
-  assert_int_equal(learner_step_run(&c, &g[1], 1, &st, NULL), AGRL_OK);  // nothing left to train on
-  assert_true(st.empty && !st.applied && !st.nonfinite);
-  assert_string_equal(learner_step_outcome(&st), "empty");
-  assert_true(isnan(st.loss.total) && isnan(st.loss.policy) && isnan(st.loss.kl_loss));  // no loss is not a loss of 0
-  assert_true(c.version == AGRL_VERSION(1, 2));
-  before = learner_optim_hash(&c.optim);
-  assert_memory_equal(&before, &after, sizeof after);
-  learner_step_stats_release(&st);
   agrl_arena_release(&arena);
+  learner_core_release(&c);
+}
+
+// Groups without spread, or without a single token: nothing changes but the version, not even moments or the count of bad steps.
+static void test_nothing_to_train_on(void **state) {
+  (void)state;
+  learner_core c;
+  make_core(&c, NULL);
+  run_steps(&c, NULL, 1);  // moments that are not zero
+  c.bad_steps = 2;
+  const size_t bytes = c.optim.trained->n_elements * sizeof(float);
+  float *const blocks[] = {c.optim.master, c.optim.m, c.optim.v};
+  float *kept[3];
+  for (size_t k = 0; k < 3; k++) kept[k] = memcpy(agrl_xcalloc(1, bytes), blocks[k], bytes);
+  const agrl_sha256 before = learner_optim_hash(&c.optim);
+  for (uint32_t tokens = 0; tokens < 2; tokens++) {
+    agrl_arena arena;
+    agrl_group g;
+    agrl_arena_init(&arena, 0);
+    make_group(5, &arena, &g);
+    for (size_t i = 0; i < G; i++) {
+      agrl_msg_scored *m = (agrl_msg_scored *)&g.members[i];
+      if (tokens == 0) m->trace.n_tokens = 0;
+      else m->reward = 0.5;
+    }
+    learner_step_stats st;
+    assert_int_equal(learner_step_run(&c, &g, 1, &st, NULL), AGRL_OK);
+    assert_true(st.empty && !st.applied && !st.nonfinite && st.trained_groups == 0 && st.sequences == 0 && st.n_rows == 0);
+    assert_int_equal(st.zero_groups, tokens);
+    assert_int_equal(st.dropped_bad, tokens == 0 ? G : 0);
+    assert_string_equal(learner_step_outcome(&st), "empty");
+    assert_true(isnan(st.loss.total) && isnan(st.loss.policy) && isnan(st.loss.kl_loss));  // no loss is not a loss of 0
+    assert_true(isnan(st.grad_norm) && isnan(st.entropy) && isnan(st.guide_gamma) && isnan(st.staleness_mean));
+    assert_true(c.version == AGRL_VERSION(1, 2 + tokens) && c.optim.updates == 1 && c.bad_steps == 2);
+    const agrl_sha256 after = learner_optim_hash(&c.optim);
+    assert_memory_equal(&before, &after, sizeof after);
+    for (size_t k = 0; k < 3; k++) assert_memory_equal(blocks[k], kept[k], bytes);
+    learner_step_stats_release(&st);
+    agrl_arena_release(&arena);
+  }
+  for (size_t k = 0; k < 3; k++) free(kept[k]);
   learner_core_release(&c);
 }
 
@@ -268,6 +301,53 @@ static char *line_of(const learner_step_stats *st) {
   agrl_buf b = {0};
   learner_line_step(st, &b);
   return agrl_buf_take(&b);
+}
+
+// No plain token: there is no KL and no entropy to tell, the loss is that of the guided rows, and gamma is of them all, whatever
+// pass they are in.
+static void test_all_rows_guided(void **state) {
+  (void)state;
+  config.sft.batch_tokens = config.model.context = N_PROMPT + N_TOKENS - 1;  // a row a pass
+  config.grpo.lr = 0;
+  learner_core c;
+  make_core(&c, NULL);
+  agrl_arena arena;
+  agrl_group g;
+  agrl_arena_init(&arena, 0);
+  make_group(1, &arena, &g);
+  double r[2 * N_TOKENS], bounds[2];  // of members 0 and 1, which succeed
+  size_t at[2] = {0};                 // of the smallest and the largest
+  for (size_t i = 0; i < G; i++) {
+    agrl_msg_trace *t = &((agrl_msg_scored *)g.members)[i].trace;
+    t->level = 1;
+    const learner_seq q = seq_of(t);
+    const float *logp = logps_of(&c, NULL, &q);
+    for (size_t k = 0; i < 2 && k < N_TOKENS; k++) {
+      ((float *)t->logprobs)[k] += i == 0 ? 1 : -1;
+      r[i * N_TOKENS + k] = exp((double)logp[k] - (double)t->logprobs[k]);
+    }
+  }
+  for (size_t k = 0; k < 2 * N_TOKENS; k++) at[0] = r[k] < r[at[0]] ? k : at[0], at[1] = r[k] > r[at[1]] ? k : at[1];
+  assert_true(at[0] < N_TOKENS && at[1] >= N_TOKENS);
+  bounds[0] = r[at[0]], bounds[1] = r[at[1]];
+  for (int largest = 0; largest < 2; largest++) {
+    config.grpo.guide_quantile = largest;
+    learner_step_stats st;
+    assert_int_equal(learner_step_run(&c, &g, 1, &st, NULL), AGRL_OK);
+    double want = 0;
+    for (size_t k = 0; k < 2 * N_TOKENS; k++) want -= 0.5 / (0.5 + 1e-6) * r[k] / (r[k] + bounds[largest]) / (2 * N_TOKENS);
+    assert_float_equal(st.guide_gamma, bounds[largest], 1e-6 * bounds[largest]);
+    assert_float_equal(st.loss.total, want, 1e-6);
+    assert_true(st.applied && st.sequences == 2 && st.dropped_guided == 2 && st.loss.guided_tokens == 2 * N_TOKENS && st.grad_norm > 0);
+    assert_true(st.loss.tokens == 0 && st.loss.reference_tokens == 0 && st.loss.total == st.loss.policy);
+    assert_true(isnan(st.loss.kl_loss) && isnan(st.entropy) && isnan(st.logprob_diff_mean) && isnan(st.logprob_diff_max));
+    char *line = line_of(&st);
+    assert_true(strstr(line, "\"kl\":null") && strstr(line, "\"kl_sampler\":null") && strstr(line, "\"entropy\":null"));
+    free(line);
+    learner_step_stats_release(&st);
+  }
+  agrl_arena_release(&arena);
+  learner_core_release(&c);
 }
 
 // Without a KL term the KL to the reference is measured every tenth version, and changes nothing.
@@ -339,6 +419,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_lost_groups_fork, setup, teardown),
       cmocka_unit_test_setup_teardown(test_not_finite_changes_nothing, setup, teardown),
       cmocka_unit_test_setup_teardown(test_exclusions, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_nothing_to_train_on, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_all_rows_guided, setup, teardown),
       cmocka_unit_test_setup_teardown(test_kl_is_measured_without_a_term, setup, teardown),
       cmocka_unit_test_setup_teardown(test_rows_over_versions, setup, teardown),
   };
