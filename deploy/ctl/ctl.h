@@ -83,5 +83,7 @@ void ctl_eval_command_make(const agrl_config *c, const char *program, const char
                            int64_t threads, const ctl_eval_how *how, ctl_eval_command *out);
 void ctl_eval_command_release(ctl_eval_command *c);
 int ctl_report_run(const agrl_config *c, bool quiet);
+// Writes the page on which results of that label are looked at: the run's, or RUN/eval/LABEL/report.html beside those before RL.
+int ctl_report_page(const agrl_config *c, const char *label);
 
 #endif

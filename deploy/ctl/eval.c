@@ -18,8 +18,9 @@
 static const char usage[] =
     "usage: agrlctl eval [--run-dir DIR | --config FILE] [--checkpoint DIR|NAME] [options]\n"
     "Scores a checkpoint on held-out rows. NAME is one under RUN/checkpoints (default: latest). Results:\n"
-    "RUN/eval/LABEL/SPLIT.json and, one line an item, SPLIT.items.jsonl. The report compares the labels sft, best and\n"
-    "latest, which no other checkpoint may take. Rows that are among data.train are refused.\n"
+    "RUN/eval/LABEL/SPLIT.json and, one line an item, SPLIT.items.jsonl; RUN/report.html compares the labels sft, best and\n"
+    "latest, which no other checkpoint may take, and another label has RUN/eval/LABEL/report.html. Rows that are among\n"
+    "data.train are refused.\n"
     "  --data FILE      held-out rows (default: data.eval)\n"
     "  --dev FILE       rows that choose the threshold of the three classes (default: data.dev, else a fifth of the data)\n"
     "  --samples K      sample K traces a row besides, for pass@1 to pass@K (default: eval.samples)\n"
@@ -211,6 +212,7 @@ static int run(int argc, char **argv) {
   if (!label) label = basename(copy);
   if (!rc) rc = check_label(&job.config, label, dir, &err);
   int code = rc ? ctl_fail(&err) : ctl_eval_run(&job.config, dir, label, &how);
+  if (!code) code = ctl_report_page(&job.config, label);
   free(copy);
   free(dir);
   ctl_job_release(&job);

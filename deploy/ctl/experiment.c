@@ -282,7 +282,7 @@ static int run(int argc, char **argv) {
   for (int k; (k = getopt_long(argc, argv, "o:h", longs, NULL)) != -1;) switch (k) {
       case 'O': out = optarg; break;
       case 't': table = true; break;
-      case 'o': json = !strcmp(optarg, "json"); if (!json) return ctl_usage(&ctl_cmd_experiment, "-o: only json"); break;
+      case 'o': json = !strcmp(optarg, "json"); if (!json && strcmp(optarg, "text")) return ctl_usage(&ctl_cmd_experiment, "-o: json or text"); break;
       case 'h': return ctl_help(&ctl_cmd_experiment);
       default: return ctl_usage(&ctl_cmd_experiment, "unknown option");
     }

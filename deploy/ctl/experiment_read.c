@@ -41,7 +41,9 @@ static agrl_rc check(const char *key, const agrl_yaml *value, agrl_error *err) {
   const char *text = agrl_yaml_str(value);
   if (!text) return agrl_yaml_fail(value, err, "%s: expected one value", key);
   for (size_t i = 0; i < sizeof own / sizeof *own; i++)
-    if (!strcmp(key, own[i])) return agrl_yaml_fail(value, err, "%s: the experiment sets this itself; leave it out", key);
+    if (!strcmp(key, own[i]))
+      return agrl_yaml_fail(value, err, "%s: the experiment sets this itself; leave it out%s", key,
+                            !strcmp(key, "model.init") ? ", or give the start's in the file that config names" : "");
   agrl_config c;
   agrl_error why = {0};
   agrl_rc rc = agrl_config_load(NULL, &c, err);
@@ -240,6 +242,9 @@ static agrl_rc check_arms(const experiment *e, agrl_error *err) {
     agrl_config c = {0};
     agrl_error why = {0};
     rc = exp_effective(e, arm, &c, &why);
+    if (!rc && *c.data.rules && !agrl_file_exists(c.data.rules))
+      rc = agrl_fail(&why, AGRL_ENOENT, "data.rules: there is no %s (in set it is relative to the experiment file, in %s to the working directory)",
+                     c.data.rules, e->config);
     if (rc) agrl_fail(err, rc, "%s: %s", arm ? arm->name : "start", why.msg);
     agrl_config_release(&c);
   }

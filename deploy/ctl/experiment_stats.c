@@ -142,7 +142,7 @@ static agrl_rc load_run(exp_results *r, const char *out, size_t arm, size_t seed
     report *run = &r->runs[at(r, arm, seed)];
     rc = agrl_config_load(config, c, err);
     if (!rc) rc = agrl_config_set(c, "run.dir", dir, err);  // wherever it was made
-    if (!rc) rc = report_load(run, c, err);
+    if (!rc) rc = report_load(run, c, NULL, err);
     if (!rc) add_splits(r, run);
     r->n_done++;
   }

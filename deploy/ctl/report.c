@@ -39,7 +39,7 @@ static const char *const labels[N_LABELS] = {"sft", "best", "latest"};  // folde
 static const agrl_json **slot_of(report_split *s, int label) { return label == BEFORE ? &s->before : label == BEST ? &s->best : &s->after; }
 
 static agrl_rc add_results(report *r, int label, agrl_error *err) {
-  char *pattern = agrl_xasprintf("eval/%s/*.json", labels[label]);
+  char *pattern = agrl_xasprintf("eval/%s/*.json", label == AFTER && r->label ? r->label : labels[label]);
   glob_t found;
   agrl_rc rc = AGRL_OK;
   ctl_glob(r->config->run.dir, pattern, &found);
@@ -109,12 +109,12 @@ static int by_name(const void *a, const void *b) {  // "eval" before "eval_natur
   return strcmp(((const report_split *)a)->name, ((const report_split *)b)->name);
 }
 
-agrl_rc report_load(report *r, const agrl_config *config, agrl_error *err) {
-  *r = (report){.config = config};
+agrl_rc report_load(report *r, const agrl_config *config, const char *label, agrl_error *err) {
+  *r = (report){.config = config, .label = label};
   char *path = agrl_path_join(config->run.dir, "metrics.jsonl");
   agrl_rc rc = ctl_series_read(&r->series, path, err);
   free(path);
-  for (int label = 0; label < N_LABELS && !rc; label++) rc = add_results(r, label, err);
+  for (int i = 0; i < N_LABELS && !rc; i++) rc = add_results(r, i, err);
   qsort(r->splits, r->n_splits, sizeof *r->splits, by_name);
   return rc ? rc : add_curves(r, err);
 }
@@ -175,7 +175,7 @@ int ctl_report_run(const agrl_config *c, bool quiet) {
   report r;
   agrl_error err = {0};
   agrl_buf text = {0}, json = {0}, svg = {0}, html = {0};
-  agrl_rc rc = report_load(&r, c, &err);
+  agrl_rc rc = report_load(&r, c, NULL, &err);
   if (!rc && !r.series.n && !r.n_splits)
     rc = agrl_fail(&err, AGRL_ENOENT, "%s has neither metrics nor evaluations yet", c->run.dir);
   if (!rc) {
@@ -194,6 +194,24 @@ int ctl_report_run(const agrl_config *c, bool quiet) {
   agrl_buf_release(&svg);
   agrl_buf_release(&html);
   report_release(&r);
+  return rc ? ctl_fail(&err) : 0;
+}
+
+int ctl_report_page(const agrl_config *c, const char *label) {
+  for (int i = 0; i < N_LABELS; i++)
+    if (!strcmp(label, labels[i])) return ctl_report_run(c, true);
+  report r;
+  agrl_error err = {0};
+  agrl_buf html = {0};
+  char *name = agrl_xasprintf("eval/%s/report.html", label);
+  agrl_rc rc = report_load(&r, c, label, &err);
+  if (!rc) {
+    report_html(&r, &html);
+    rc = write_file(c, name, &html, &err);
+  }
+  agrl_buf_release(&html);
+  report_release(&r);
+  free(name);
   return rc ? ctl_fail(&err) : 0;
 }
 

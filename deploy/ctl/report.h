@@ -12,7 +12,7 @@ typedef struct report_split {  // results of agrl-eval; NULL when not there
   const char *name;            // "eval"
   const agrl_json *before;     // the SFT checkpoint
   const agrl_json *best;       // the best version evaluated while training
-  const agrl_json *after;      // the latest checkpoint
+  const agrl_json *after;      // the latest checkpoint, or what report.label names
 } report_split;
 
 typedef struct report_point {  // a version evaluated while training
@@ -28,6 +28,7 @@ typedef struct report_curve {  // of one split, by version; the SFT checkpoint, 
 enum { REPORT_MAX_SPLITS = 8 };
 typedef struct report {
   const agrl_config *config;
+  const char *label;  // of what stands last, where that is not the latest checkpoint; else NULL
   ctl_series series;
   size_t n_splits, n_curves, n_docs, n_left_out;
   report_split splits[REPORT_MAX_SPLITS];
@@ -36,7 +37,8 @@ typedef struct report {
   agrl_json *docs[3 * REPORT_MAX_SPLITS];  // owners
 } report;
 
-agrl_rc report_load(report *r, const agrl_config *config, agrl_error *err);
+// label: of results under RUN/eval that stand in the place of the latest checkpoint's; NULL: those. Borrowed like config.
+agrl_rc report_load(report *r, const agrl_config *config, const char *label, agrl_error *err);
 void report_release(report *r);
 double report_number(const agrl_json *result, const char *key);             // NaN when absent
 bool report_interval(const agrl_json *result, const char *key, double ci[2]);  // key "macro_f1": its 95 % interval

@@ -27,13 +27,13 @@ typedef struct shown {  // of one split: what is there of before, best, after
   const char *names[N_SHOWN], *colors[N_SHOWN];
 } shown;
 
-static shown shown_of(const report_split *s) {
+static shown shown_of(const report_split *s, const char *label) {
   const agrl_json *const all[N_SHOWN] = {s->before, s->best, s->after};
   shown o = {0};
   for (int i = 0; i < N_SHOWN; i++) {
     if (!all[i]) continue;
     o.results[o.n] = all[i];
-    o.names[o.n] = names[i];
+    o.names[o.n] = all[i] == s->after && label ? label : names[i];
     o.colors[o.n++] = colors[i];
   }
   return o;
@@ -215,8 +215,8 @@ static void curve_plot(const report_curve *c, agrl_buf *out) {
 
 // --- the page ---
 
-static void split_html(const report_split *s, agrl_buf *out) {
-  shown o = shown_of(s);
+static void split_html(const report_split *s, const char *label, agrl_buf *out) {
+  shown o = shown_of(s, label);
   if (!o.n) return;
   agrl_buf_adds(out, "<h2>");
   html_text(out, s->name);
@@ -243,7 +243,7 @@ void report_html(const report *r, agrl_buf *out) {
   agrl_buf_addf(out, "</h1>\n<p class=\"muted\">seed %" PRId64 ", run directory ", r->config->run.seed);
   html_text(out, r->config->run.dir);
   agrl_buf_adds(out, "; brackets and whiskers are 95 % bootstrap intervals</p>\n");
-  for (size_t i = 0; i < r->n_splits; i++) split_html(&r->splits[i], out);
+  for (size_t i = 0; i < r->n_splits; i++) split_html(&r->splits[i], r->label, out);
   if (r->n_left_out) {
     agrl_buf_adds(out, "<p class=\"note\">");
     agrl_buf line = {0};

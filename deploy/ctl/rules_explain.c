@@ -151,7 +151,7 @@ int rules_explain_run(const ctl_job *job, const rules_explain_options *o) {
   const char *file = o->rules ? o->rules : job->config.data.rules;
   agrl_arena_init(&s.arena, 0);
   agrl_rc rc = *file ? agrl_rules_load(file, &r, &err)
-                     : agrl_fail(&err, AGRL_EINVAL, "rules explain: the job names no rule file; give --rules FILE");
+                     : agrl_fail(&err, AGRL_EINVAL, "rules explain: no rule file is named; give --run-dir DIR of a job, or --rules FILE");
   if (!rc) rc = parse_id(o->trace, &k) ? read_stored(job, &k, &s, &err) : read_given(o, &s, &err);
   if (!rc) {
     explain_context c = {.file = file, .mode = job->config.reward.mode, .gate = job->config.reward.gate, .gold = s.gold};

@@ -75,7 +75,8 @@ static agrl_rc load_side(const ctl_job *job, const char *side, const char *split
   const char *checkpoint = real ? real : name;  // the one that latest is now, whatever a running job makes of it
   agrl_rc rc;
   if (strchr(side, '/') || !agrl_file_exists(checkpoint))
-    rc = agrl_fail(err, AGRL_ENOENT, "'%s' is neither a checkpoint under %s/checkpoints nor an items file (.jsonl)", side, dir);
+    rc = agrl_fail(err, AGRL_ENOENT, "'%s' is neither a checkpoint under %s/checkpoints nor an items file (.jsonl); of another run's checkpoint "
+                   "agrlctl eval makes one, RUN/eval/LABEL/SPLIT.items.jsonl", side, dir);
   else rc = load_checkpoint(job, side, checkpoint, split, out, err);
   free(real);
   free(name);

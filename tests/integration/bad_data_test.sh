@@ -61,6 +61,7 @@ expect 78 '40 of 40 rows' agrlctl eval --run-dir "$run" --checkpoint sft --dev "
 [ ! -e "$run/eval/leak/leak.json" ] || die "a refused evaluation left a result"
 expect 64 "samples: '65' is not a number of at most 64" agrlctl eval --run-dir "$run" --samples 65
 expect 0 'macro' agrlctl eval --run-dir "$run" --checkpoint sft --label a-latest
+grep -q 'a-latest, version 0' "$run/eval/a-latest/report.html" || die "no page of a label of its own"
 expect 0 'before \(SFT\)' agrlctl report --run-dir "$run"
 jq -e '.splits.eval | .before.n == 40 and .after == null' "$run/report.json" >/dev/null || die "the report took another label's results for latest"
 grep -q 'mixed.jsonl:1501: .*tier' "$work/all.log" || die "row 1501 was not named"

@@ -69,7 +69,7 @@ static void everything(void **state) {
   put("other", "eval", 10, 400, 0.9);  // no label of the report
   report r;
   agrl_buf text = {0}, json = {0}, html = {0};
-  assert_int_equal(report_load(&r, &config, NULL), AGRL_OK);
+  assert_int_equal(report_load(&r, &config, NULL, NULL), AGRL_OK);
   assert_int_equal(r.n_splits, 2);
   report_text(&r, &text);
   report_json(&r, &json);
@@ -125,7 +125,7 @@ static void what_is_left_out_is_told(void **state) {
   assert_true(!agrl_file_mkdirs(folder, NULL) && !agrl_file_write_atomic(path, types, strlen(types), NULL));
   report r;
   agrl_buf text = {0}, json = {0}, html = {0};
-  assert_int_equal(report_load(&r, &config, NULL), AGRL_OK);
+  assert_int_equal(report_load(&r, &config, NULL, NULL), AGRL_OK);
   report_text(&r, &text);
   report_json(&r, &json);
   report_html(&r, &html);
@@ -148,7 +148,7 @@ static void what_is_left_out_is_told(void **state) {
 static void nothing(void **state) {
   report r;
   agrl_buf html = {0};
-  assert_int_equal(report_load(&r, &config, NULL), AGRL_OK);
+  assert_int_equal(report_load(&r, &config, NULL, NULL), AGRL_OK);
   report_html(&r, &html);
   has(&html, "Not evaluated yet");
   agrl_buf_release(&html);

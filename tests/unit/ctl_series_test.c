@@ -142,7 +142,7 @@ static void reports_before_and_after(void **state) {
   agrl_config_set(&c, "run.dir", dir, NULL);
   report r;
   agrl_error err = {0};
-  if (report_load(&r, &c, &err)) fail_msg("%s", err.msg);
+  if (report_load(&r, &c, NULL, &err)) fail_msg("%s", err.msg);
   assert_int_equal(r.n_splits, 1);
   agrl_buf b = {0};
   report_text(&r, &b);
@@ -187,7 +187,7 @@ static void reports_an_empty_run(void **state) {
   agrl_config_set(&c, "run.dir", "/nonexistent", NULL);
   report r;
   agrl_buf b = {0};
-  assert_int_equal(report_load(&r, &c, NULL), AGRL_OK);
+  assert_int_equal(report_load(&r, &c, NULL, NULL), AGRL_OK);
   report_text(&r, &b);
   report_svg(&r, &b);
   assert_null(strstr(b.data, "nan\""));
