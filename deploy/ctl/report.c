@@ -197,13 +197,11 @@ int ctl_report_run(const agrl_config *c, bool quiet) {
   return rc ? ctl_fail(&err) : 0;
 }
 
-int ctl_report_page(const agrl_config *c, const char *label) {
-  for (int i = 0; i < N_LABELS; i++)
-    if (!strcmp(label, labels[i])) return ctl_report_run(c, true);
+// RUN/eval/LABEL/report.html.
+static int write_page(const agrl_config *c, const char *label, const char *name) {
   report r;
   agrl_error err = {0};
   agrl_buf html = {0};
-  char *name = agrl_xasprintf("eval/%s/report.html", label);
   agrl_rc rc = report_load(&r, c, label, &err);
   if (!rc) {
     report_html(&r, &html);
@@ -211,8 +209,17 @@ int ctl_report_page(const agrl_config *c, const char *label) {
   }
   agrl_buf_release(&html);
   report_release(&r);
-  free(name);
   return rc ? ctl_fail(&err) : 0;
+}
+
+int ctl_report_page(const agrl_config *c, const char *label) {
+  bool own = true;
+  for (int i = 0; i < N_LABELS; i++) own &= strcmp(label, labels[i]) != 0;
+  char *name = own ? agrl_xasprintf("eval/%s/report.html", label) : agrl_xstrdup("report.html");
+  int code = own ? write_page(c, label, name) : ctl_report_run(c, true);
+  if (!code) printf("page: %s/%s\n", c->run.dir, name);
+  free(name);
+  return code;
 }
 
 // Do two names under checkpoints lead to one directory?
