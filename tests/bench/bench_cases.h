@@ -13,7 +13,7 @@
 // X(name, help)
 #define BENCH_CASES(X)                                                                    \
   X(linear, "bf16 linear layer, cold weights, shapes of a 135M Llama and of the quickstart model") \
-  X(gemm, "OpenBLAS products of a training step: forward, input gradient, weight gradient") \
+  X(gemm, "OpenBLAS products, which a float32 training step uses: forward, input gradient, weight gradient") \
   X(attention, "causal attention forward, backward and decode")                           \
   X(elementwise, "norms, SwiGLU, log-softmax, AdamW: bytes moved against the memory bandwidth") \
   X(model, "decode, prefill and training step (without and with AdamW) of the quickstart model and of a 135M Llama") \
@@ -41,6 +41,7 @@ typedef struct bench_env {
 
 // Seconds per call of fn(arg), the median of repeated calls after one warm-up call.
 double bench_time(bench_env *e, void (*fn)(void *arg), void *arg);
+double bench_median(double *x, size_t n);  // sorts x; n >= 1
 
 // A JSON line: begin writes case, threads (which: 0 one, 1 all) and CPU variant; add fields through e->json; end prints
 // it.

@@ -35,6 +35,11 @@ static double faults_so_far(void) {
   return (double)(r.ru_minflt + r.ru_majflt);
 }
 
+double bench_median(double *x, size_t n) {
+  qsort(x, n, sizeof *x, by_value);
+  return x[n / 2];
+}
+
 double bench_time(bench_env *e, void (*fn)(void *arg), void *arg) {
   static double sample[MAX_SAMPLES];
   memset(sample, 1, sizeof sample);  // its own pages are not the case's
@@ -48,8 +53,7 @@ double bench_time(bench_env *e, void (*fn)(void *arg), void *arg) {
     sample[n++] = agrl_since_s(t);
   }
   e->faults = (faults_so_far() - faults) / n;
-  qsort(sample, (size_t)n, sizeof *sample, by_value);
-  return sample[n / 2];
+  return bench_median(sample, (size_t)n);
 }
 
 void bench_begin(bench_env *e, const char *name, int which) {

@@ -98,16 +98,6 @@ static spent run(agrl_trainer *t, const bench_subject *m, const form *f, float *
   return (spent){wall, cpu_seconds() - cpu, flop_of(&p, &m->spec, m->mults)};
 }
 
-static int by_value(const void *a, const void *b) {
-  const double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-static double median(double *x, size_t n) {
-  qsort(x, n, sizeof *x, by_value);
-  return x[n / 2];
-}
-
 static void subject(bench_env *e, const bench_subject *m) {
   const size_t bytes = m->l->n_elements * sizeof(float);
   float *grads = bench_need(agrl_block_alloc(bytes));
@@ -135,9 +125,9 @@ static void subject(bench_env *e, const bench_subject *m) {
     bench_subject_begin(e, "train_tree", m);
     agrl_jw_kstr(&e->json, "form", forms[f].name);
     agrl_jw_ku64(&e->json, "state_bytes", state[f]);
-    bench_rates(e, 1, median(seconds[f], ROUNDS), flop[f], 0);
-    bench_number(e, "ratio", median(ratio[f], ROUNDS));
-    bench_number(e, "cpu_ratio", median(cpu_ratio[f], ROUNDS));
+    bench_rates(e, 1, bench_median(seconds[f], ROUNDS), flop[f], 0);
+    bench_number(e, "ratio", bench_median(ratio[f], ROUNDS));
+    bench_number(e, "cpu_ratio", bench_median(cpu_ratio[f], ROUNDS));
     bench_end(e);
   }
   for (int r = 0; r < 2; r++) agrl_trainer_free(t[r]);

@@ -60,8 +60,8 @@ static void receive(route *r, agrl_link_kind kind) {
   memcpy(p->bytes.data + 16, versions, sizeof versions);  // the head's: the same change, made again
   const bool whole = kind == AGRL_LINK_FULL;
   const agrl_link link = {.kind = kind, .version = r->version, .base = whole ? 0 : r->version - 1,
-                          .bytes = whole ? r->build.bytes : p->bytes.len};
-  const agrl_msg_announce a = {.version = r->version, .bytes = r->build.bytes, .hash = agrl_weights_hash(r->w[to]), .n_links = 1, .links = &link};
+                          .bytes = whole ? r->build.turns.bytes : p->bytes.len};
+  const agrl_msg_announce a = {.version = r->version, .bytes = r->build.turns.bytes, .hash = agrl_weights_hash(r->w[to]), .n_links = 1, .links = &link};
   const uint8_t *data = whole ? (const uint8_t *)agrl_weights_block(r->w[to]) : (const uint8_t *)p->bytes.data;
   agrl_msg_chunk_get get;
   if (actor_weights_build_ready(&r->build, &err) != AGRL_OK || actor_weights_build_begin(&r->build, &a, &err) != AGRL_OK) bench_die(err.msg);
@@ -165,11 +165,11 @@ static void measure(bench_env *e, int index) {
   actor_weights_build_init(&r.build, m.l, NULL);
   swap_between_steps(&r, &p);
   bench_subject_begin(e, "weights", &m);
-  agrl_jw_ku64(&e->json, "full_bytes", r.build.bytes);
+  agrl_jw_ku64(&e->json, "full_bytes", r.build.turns.bytes);
   agrl_jw_ku64(&e->json, "anchor_bytes", anchor->bytes.len);
   agrl_jw_ku64(&e->json, "delta_bytes", r.delta[1]->bytes.len);
   bench_number(e, "changed_ratio", (double)changed / (double)m.l->n_elements);
-  const double block = (double)r.build.bytes;
+  const double block = (double)r.build.turns.bytes;
   bench_moved(e, "snapshot_hash", snapshot, 3 * block);  // read, written, read for the hash
   bench_moved(e, "delta_encode", delta, 2 * block);
   bench_moved(e, "anchor_encode", whole, block);

@@ -39,6 +39,8 @@ for f in report.txt report.svg report.json report.html checkpoints/sft/model.saf
 done
 grep -q 'macro F1' "$run/report.txt" || die "the report has no macro F1"
 jq -es 'map(select(.phase == "rl")) | all(.staleness_max <= 4)' "$run/metrics.jsonl" >/dev/null || die "staleness beyond the bound"
+jq -es 'map(select(.phase == "rl").logprob_abs_diff_max | select(. != null)) | length > 0 and all(. == 0)' "$run/metrics.jsonl" >/dev/null ||
+  die "log-probs of learner and actors differ at equal version"
 jq -es 'map(select(.phase == "rl").guided_ratio) | add > 0' "$run/metrics.jsonl" >/dev/null || die "no guided group in the whole run"
 # Rollouts are counted in the store, whether they were trained on or not, and told with every batch.
 jq -es --argjson stored "$(wc -l <"$work/store.jsonl")" 'map(select(.phase == "rl")) | map(.rollouts) == (map(.rollouts) | sort)
