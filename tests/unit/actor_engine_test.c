@@ -325,6 +325,7 @@ static void slots_stay_busy_on_long_tails(void **state) {
   size_t longest;
   for (size_t slots = 16; slots <= 64; slots *= 2) {
     const double share = busy_share(slots, 2, actor_engine_want, &longest);
+    print_message("%zu slots: %.3f of them busy\n", slots, share);
     if (share < 0.95) fail_msg("%zu slots: %.3f of them busy, want 0.95", slots, share);
     assert_true(longest > 100);
     assert_true(busy_share(slots, 2, want_when_idle, &longest) < 0.95);  // asking only when slots are free is not enough
