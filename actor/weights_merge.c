@@ -49,6 +49,7 @@ bool actor_weights_merge_verify(actor_weights_merge *m, const agrl_sha256 *base)
 }
 
 void actor_weights_merge_apply(actor_weights_merge *m, const uint16_t *adapters, uint64_t version) {
+  AGRL_ASSERT(m->turns.scratch);
   memcpy(m->turns.scratch, m->base, m->turns.bytes);
   agrl_lora_merge(m->lora, NULL, m->turns.scratch, m->base, adapters);
   agrl_weights_pack(actor_weights_turns_adopt(&m->turns, version, NULL), NULL);

@@ -79,7 +79,7 @@ typedef struct learner_core {
   agrl_buf tokenizer_json, tokenizer_config, chat_template;  // files of model.init, written into every checkpoint; empty: none
   int32_t start_id, end_id;
   learner_optim optim;
-  agrl_weights *reference;  // of the KL term and DPO, packed; NULL when neither needs it
+  agrl_weights *reference;  // of the KL, measured or a term of the loss, and of DPO; packed; NULL before RL
   learner_pack pack;
   learner_sft_set *sft;   // NULL when nothing needs it: SFT, grpo.sft_weight, DPO
   learner_sft_cursor cursor;

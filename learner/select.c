@@ -167,9 +167,11 @@ size_t learner_select(const learner_core *c, const agrl_group *groups, size_t n,
     if (groups[g].level > 0) st->guided_groups++;
     if (!pairs && !spread) st->zero_groups++;
     if (!pairs && !spread && cfg->grpo.zero_spread != AGRL_ZERO_KEEP) continue;
+    const size_t bad = st->dropped_bad;
     size_t got = pairs ? select_pair(c, &groups[g], *rows + kept, st) : select_group(c, &groups[g], advantage, *rows + kept, st);
     kept += got;
     if (got > 0) st->trained_groups++;
+    if (pairs && got == 0 && st->dropped_bad == bad) st->zero_groups++;  // no pair
   }
   free(advantage);
   st->reward_mean = value(&b.reward);

@@ -87,7 +87,7 @@ static void register_policy(learner_metrics *m) {
   m->logprob_diff = histogram(p++, "agrl_learner_logprob_abs_diff", "Largest difference of trainer and sampler log-prob per row, at equal version", NULL, NULL, diff_bounds, N_OF(diff_bounds));
   m->logprob_mismatch = plain(p++, AGRL_COUNTER, "agrl_learner_logprob_mismatch_total", "Rows with a difference above 0.1 nats at equal version");
   m->advantage = histogram(p++, "agrl_learner_advantage", "Advantage per trained row", NULL, NULL, advantage_bounds, N_OF(advantage_bounds));
-  m->zero_std = plain(p++, AGRL_GAUGE, "agrl_learner_zero_std_group_ratio", "Share of the last batch's groups without spread");
+  m->zero_std = plain(p++, AGRL_GAUGE, "agrl_learner_zero_std_group_ratio", "Share of the last batch's groups without spread (DPO: without a pair)");
   m->solved = labelled(p++, AGRL_GAUGE, "agrl_learner_group_solved_ratio", "Share of the last batch's groups whose plain members were all, none or some right", "kind", solved_kinds);
   m->staleness = histogram(p++, "agrl_learner_staleness_versions", "Versions between sampling and training, mean per row", NULL, NULL, agrl_buckets_small, agrl_buckets_small_n);
   m->span = histogram(p++, "agrl_learner_version_span", "Versions within one row", NULL, NULL, agrl_buckets_small, agrl_buckets_small_n);

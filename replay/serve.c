@@ -45,7 +45,8 @@ static void return_to_ready(replay_core *c, replay_group *g) {
 }
 
 // A ready group is a pair of DPO or a whole group, as run.method was when it was decided; a run may go on with another one. With
-// grpo.zero_spread keep a whole group is DPO's, too: one without a pair.
+// grpo.zero_spread keep a whole group is DPO's, too: one without a pair. Those that such a run made ready before it went over to dpo
+// then pass for that, at most replay.staleness_bound + 1 batches, and are not trained on.
 static bool of_other_method(const replay_core *c, const replay_group *g) {
   const bool pair = g->rec.n_chosen <= 2 && g->rec.n_chosen < g->rec.n_plain;
   if (g->rec.state != REPLAY_READY) return false;

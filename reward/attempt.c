@@ -10,12 +10,9 @@ double reward_attempt(const agrl_rules *r, const agrl_config *c, const agrl_msg_
   uint64_t t0 = agrl_mono_ns();
   agrl_reward_score(r, c->reward.mode, c->reward.gate, t->text, strlen(t->text), &t->gold, out);
   uint64_t took = agrl_mono_ns() - t0;
-  if (t->stop == AGRL_STOP_ERROR) {
-    out->missing = true;
-    out->cause = "the actor failed to generate it";
-  } else if (c->reward.timeout_ns && took > c->reward.timeout_ns) {
-    out->missing = true;
-    out->cause = "scoring deadline passed";
-  }
+  const char *failure = t->stop == AGRL_STOP_ERROR ? "the actor failed to generate it"
+                        : c->reward.timeout_ns && took > c->reward.timeout_ns ? "scoring deadline passed" : NULL;
+  if (failure && !out->missing) out->cause = failure;  // what the rule file misses comes first: it may stop the job
+  out->missing |= failure != NULL;
   return (double)took * 1e-9;
 }

@@ -86,7 +86,7 @@ const agrl_conf_key agrl_config_table[] = {
     REAL("grpo.clip_high", grpo.clip_high, "0.2", 0, 10, "Upper clip of the policy ratio: 1 + clip_high (clip-higher: 0.28)."),
     REAL("grpo.dual_clip", grpo.dual_clip, "3", 0, 100, "Bound of the ratio where the advantage is negative; 0: none, otherwise above 1."),
     REAL("grpo.tis_cap", grpo.tis_cap, "0", 0, 1000, "Truncated importance sampling: the policy at the start of the step is the old one, and each unguided token weighs min(old/sampler, this), usually 2; clip_low, clip_high and dual_clip then do not apply, as that policy's ratio is 1. 0: the sampler is the old policy."),
-    REAL("grpo.kl_beta", grpo.kl_beta, "0.02", 0, 10, "Weight of the KL term to the reference. 0: none; the KL is then measured only, every tenth version."),
+    REAL("grpo.kl_beta", grpo.kl_beta, "0.02", 0, 10, "Weight of the KL term to the reference. 0: none; the KL is then measured only, every tenth version, against the reference of that version (grpo.reference_every moves it)."),
     ENUM("grpo.kl_estimator", grpo.kl_estimator, "k3", kl_estimators, "Estimator of the KL term: k1 = d, k2 = d^2/2, k3 = exp(-d) - 1 + d, with d = log policy - log reference. The gradient of k1 has mean zero on tokens of the policy: as a loss it adds noise and pulls nowhere."),
     INT("grpo.reference_every", grpo.reference_every, "0", 0, 1e9, "Versions after which the reference becomes the newest weights, again and again; 0: it stays as the warm start left it."),
     ENUM("grpo.advantage", grpo.advantage, "std", advantages, "Advantage: reward less the group's mean over its standard deviation, or less the mean only (Dr.GRPO)."),

@@ -157,10 +157,19 @@ int ctl_eval_run(const agrl_config *c, const char *checkpoint, const char *label
   return code;
 }
 
-// A label is a folder's name, and those that the report compares belong to the run's checkpoints of these names.
+// Of a version's evaluation while training.
+static bool names_version(const char *label) {
+  unsigned epoch, step;
+  char rest;
+  return sscanf(label, "v%u-%u%c", &epoch, &step, &rest) == 2;
+}
+
+// A label is a folder's name and stands on pages, and those that the report compares belong to the run's checkpoints of these names.
 static agrl_rc check_label(const agrl_config *c, const char *label, const char *checkpoint, agrl_error *err) {
-  if (!*label || *label == '.' || strchr(label, '/'))
-    return agrl_fail(err, AGRL_EINVAL, "'%s' cannot name results: give --label a plain name", label);
+  static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+=,@";
+  if (!*label || *label == '.' || label[strspn(label, plain)])
+    return agrl_fail(err, AGRL_EINVAL, "'%s' cannot name results: give --label letters, digits and any of ._-+=,@", label);
+  if (names_version(label)) return agrl_fail(err, AGRL_EINVAL, "the results labelled %s are those of the training's own evaluation; give --label another name", label);
   if (strcmp(label, "sft") != 0 && strcmp(label, "best") != 0 && strcmp(label, "latest") != 0) return AGRL_OK;
   char *own = agrl_xasprintf("%s/checkpoints/%s", c->run.dir, label), *a = realpath(own, NULL), *b = realpath(checkpoint, NULL);
   agrl_rc rc = AGRL_OK;
@@ -209,10 +218,13 @@ static int run(int argc, char **argv) {
       job.config.run.dir, checkpoint);
   if (!rc && !agrl_file_exists(dir)) rc = agrl_fail(&err, AGRL_ENOENT, "no checkpoint %s", dir);
   char *copy = agrl_xstrdup(checkpoint);
-  if (!label) label = basename(copy);
+  const char *base = basename(copy);
+  char *own = label ? agrl_xstrdup(label) : agrl_xasprintf("%s%s", names_version(base) ? "at-" : "", base);
+  label = own;
   if (!rc) rc = check_label(&job.config, label, dir, &err);
   int code = rc ? ctl_fail(&err) : ctl_eval_run(&job.config, dir, label, &how);
-  if (!code) code = ctl_report_page(&job.config, label);
+  if (!code) ctl_report_page(&job.config, label);  // says why, where there is none
+  free(own);
   free(copy);
   free(dir);
   ctl_job_release(&job);

@@ -14,7 +14,7 @@
 #include "deploy/ctl/ctl.h"
 
 static const char usage[] =
-    "usage: agrlctl experiment FILE.yaml [--out DIR] [--table] [-o json]\n"
+    "usage: agrlctl experiment FILE.yaml [--out DIR] [--table] [-o json|text]\n"
     "Runs a grid of methods, settings and seeds on this machine, one run after the other, and compares what comes out.\n"
     "Ctrl-C stops it cleanly; the same command goes on. Results: DIR/results.txt, results.json, results.svg.\n"
     "  --out DIR  where everything goes (default: agrl-run/NAME, NAME as in the file)\n"
@@ -121,16 +121,14 @@ static void run_args(const plan *p, int64_t seed, const exp_arm *arm, const data
   arg_sets(a, &arm->set);
 }
 
-static void add_hash(const char *what, const char *path, agrl_buf *out) {
+static agrl_rc add_hash(const char *what, const char *path, agrl_buf *out, agrl_error *err) {
   agrl_sha256 h;
-  agrl_error err = {0};
-  char hex[65] = "cannot be read";
-  if (!agrl_sha256_file(path, &h, &err)) agrl_sha256_hex(&h, hex);
+  char hex[65];
+  agrl_rc rc = agrl_sha256_file(path, &h, err);
+  if (rc) return rc;
+  agrl_sha256_hex(&h, hex);
   agrl_buf_addf(out, "%s %s %s\n", what, path, hex);
-}
-
-static void add_hashes(const char *what, const char *list, agrl_buf *out) {
-  for (char *path; (path = ctl_eval_next_file(&list)); free(path)) add_hash(what, path, out);
+  return AGRL_OK;
 }
 
 // What made a directory: the command, an option a line.
@@ -139,13 +137,22 @@ static void describe(const args *a, agrl_buf *out) {
   agrl_buf_addc(out, '\n');
 }
 
-// And the files whose content decides what comes out; data that is made here has settings of its own.
-static void describe_files(const experiment *e, const agrl_config *c, agrl_buf *out) {
-  add_hash("config", e->config, out);
-  add_hash("rules", c->data.rules, out);
-  if (*c->data.dev) add_hash("dev", c->data.dev, out);
-  if (e->train) add_hash("train", e->train, out);
-  if (e->eval) add_hashes("eval", e->eval, out);
+static void describe_data(const plan *p, int64_t seed, const char *dir, agrl_buf *out) {
+  args a = {.n = 0};
+  data_args(p, seed, dir, &a);
+  describe(&a, out);
+  drop_args(&a);
+}
+
+// And the files whose content decides what comes out.
+static agrl_rc describe_files(const experiment *e, const agrl_config *c, agrl_buf *out, agrl_error *err) {
+  const char *list = e->eval ? e->eval : "";
+  agrl_rc rc = add_hash("config", e->config, out, err);
+  if (!rc && *c->data.rules) rc = add_hash("rules", c->data.rules, out, err);
+  if (!rc && *c->data.dev) rc = add_hash("dev", c->data.dev, out, err);
+  if (!rc && e->train) rc = add_hash("train", e->train, out, err);
+  for (char *path; !rc && (path = ctl_eval_next_file(&list)); free(path)) rc = add_hash("eval", path, out, err);
+  return rc;
 }
 
 // That text is kept in the directory: with other settings its results belong to another experiment. first: the first file that is
@@ -183,7 +190,7 @@ static int make_data(const plan *p, int64_t seed, const data_paths *d, bool run)
 
 // Runs what is not done; with `run` false only compares what is done with what would be. arm NULL: the seed's start.
 static int one_run(plan *p, int64_t seed, const exp_arm *arm, const data_paths *d, bool run) {
-  char *dir = exp_run_dir(p->out, seed, arm ? arm->name : NULL), *last = agrl_path_join(dir, "report.json");
+  char *dir = exp_run_dir(p->out, seed, arm ? arm->name : NULL), *last = agrl_path_join(dir, EXP_DONE);
   bool done = agrl_file_exists(last);
   args a = {.n = 0};
   agrl_buf now = {0};
@@ -195,14 +202,15 @@ static int one_run(plan *p, int64_t seed, const exp_arm *arm, const data_paths *
   agrl_rc rc = exp_effective(p->e, arm, &c, &err);
   if (!rc) {
     describe(&a, &now);
-    describe_files(p->e, &c, &now);
+    if (d->dir) describe_data(p, seed, d->dir, &now);
+    rc = describe_files(p->e, &c, &now, &err);
   }
   if (!rc && (run || done)) rc = same_settings(&now, dir, "agrl.yaml", run, &err);
   if (rc) code = ctl_fail(&err);
   else if (run && !done) {
     printf("agrlctl: run %zu of %zu: seed %lld, %s\n", p->done, p->total, (long long)seed, arm ? arm->name : "start");
     code = spawn(&a);
-    if (!code && !agrl_file_exists(last)) code = 75;  // stopped before its end
+    if (!code && agrl_file_write_atomic(last, "", 0, &err)) code = ctl_fail(&err);
     char *logs = agrl_path_join(dir, "logs");
     if (code && !ctl_stopped_by())
       fprintf(stderr, "agrlctl: run %zu of %zu failed%s%s\n", p->done, p->total, agrl_file_exists(logs) ? "; its logs are in " : "",

@@ -7,6 +7,7 @@
 #include "common/base/mem.h"
 #include "common/conf/config.h"
 #include "common/conf/yaml.h"
+#include "deploy/ctl/ctl.h"
 #include "deploy/ctl/experiment.h"
 
 static const char *const top_keys[] = {"name", "config", "data", "seeds", "set", "start", "arms", "grid", "baseline", NULL};
@@ -225,6 +226,7 @@ static agrl_rc apply(agrl_config *c, const exp_settings *s, agrl_error *err) {
 agrl_rc exp_effective(const experiment *e, const exp_arm *arm, agrl_config *out, agrl_error *err) {
   agrl_rc rc = agrl_config_load(e->config, out, err);
   if (!rc) rc = apply(out, &e->set, err);
+  if (!rc) rc = ctl_default_rules(out, e->config, err);
   if (!rc && arm && e->has_start) {  // what the command that runs it says
     rc = agrl_config_set(out, "model.init", "start", err);
     if (!rc) rc = agrl_config_set(out, "sft.steps", "0", err);
@@ -242,9 +244,11 @@ static agrl_rc check_arms(const experiment *e, agrl_error *err) {
     agrl_config c = {0};
     agrl_error why = {0};
     rc = exp_effective(e, arm, &c, &why);
-    if (!rc && *c.data.rules && !agrl_file_exists(c.data.rules))
-      rc = agrl_fail(&why, AGRL_ENOENT, "data.rules: there is no %s (in set it is relative to the experiment file, in %s to the working directory)",
-                     c.data.rules, e->config);
+    const char *const files[][2] = {{"data.rules", c.data.rules}, {"data.dev", c.data.dev}};
+    for (size_t i = 0; i < 2 && !rc; i++)
+      if (*files[i][1] && !agrl_file_exists(files[i][1]))
+        rc = agrl_fail(&why, AGRL_ENOENT, "%s: there is no %s (in set it is relative to the experiment file, in %s to the working directory)",
+                       files[i][0], files[i][1], e->config);
     if (rc) agrl_fail(err, rc, "%s: %s", arm ? arm->name : "start", why.msg);
     agrl_config_release(&c);
   }

@@ -134,7 +134,7 @@ static void add_splits(exp_results *r, const report *run) {
 }
 
 static agrl_rc load_run(exp_results *r, const char *out, size_t arm, size_t seed, agrl_error *err) {
-  char *dir = exp_run_dir(out, r->e->seeds[seed], r->e->arms[arm].name), *done = agrl_path_join(dir, "report.json"),
+  char *dir = exp_run_dir(out, r->e->seeds[seed], r->e->arms[arm].name), *done = agrl_path_join(dir, EXP_DONE),
        *config = agrl_path_join(dir, "agrl.yaml");
   agrl_rc rc = AGRL_OK;
   if (agrl_file_exists(done)) {

@@ -86,7 +86,7 @@ static report_curve *curve_of(report *r, const char *name) {
 static agrl_rc add_curves(report *r, agrl_error *err) {
   agrl_rc rc = AGRL_OK;
   glob_t found;
-  ctl_glob(r->config->run.dir, "eval/v*-*/*.json", &found);
+  ctl_glob(r->config->run.dir, "eval/v[0-9]*-[0-9]*/*.json", &found);
   for (size_t i = 0; i < found.gl_pathc && !rc; i++) {
     agrl_json *doc = NULL;
     const char *name = NULL;
@@ -164,6 +164,18 @@ double report_tenth(const report *r, size_t field_offset, bool last) {
   return n ? sum / (double)n : NAN;
 }
 
+double report_gap(const report *r, size_t *n) {
+  double gap = NAN;
+  *n = 0;
+  for (size_t i = 0; i < r->series.n; i++) {
+    const double v = r->series.points[i].rl ? r->series.points[i].logprob_abs_diff_max : NAN;
+    if (!isfinite(v)) continue;
+    if (!(v <= gap)) gap = v;
+    ++*n;
+  }
+  return gap;
+}
+
 static agrl_rc write_file(const agrl_config *c, const char *name, const agrl_buf *text, agrl_error *err) {
   char *path = agrl_path_join(c->run.dir, name);
   agrl_rc rc = agrl_file_write_atomic(path, text->data ? text->data : "", text->len, err);
@@ -216,7 +228,7 @@ int ctl_report_page(const agrl_config *c, const char *label) {
   bool own = true;
   for (int i = 0; i < N_LABELS; i++) own &= strcmp(label, labels[i]) != 0;
   char *name = own ? agrl_xasprintf("eval/%s/report.html", label) : agrl_xstrdup("report.html");
-  int code = own ? write_page(c, label, name) : ctl_report_run(c, true);
+  int code = write_page(c, own ? label : NULL, name);
   if (!code) printf("page: %s/%s\n", c->run.dir, name);
   free(name);
   return code;

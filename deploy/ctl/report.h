@@ -45,6 +45,8 @@ bool report_interval(const agrl_json *result, const char *key, double ci[2]);  /
 double report_f1(const agrl_json *result, int tier, double ci[2]);  // ci: its interval, NaN when absent; may be NULL
 // Mean of a field over the first (from < 0.5) or last tenth of the RL versions.
 double report_tenth(const report *r, size_t field_offset, bool last);
+// Largest difference of a log-prob of learner and actor at equal version over all RL versions, NaN without any; *n: versions that have one.
+double report_gap(const report *r, size_t *n);
 
 void report_text(const report *r, agrl_buf *out);
 void report_left_out_text(const report *r, agrl_buf *out);  // a line with the splits beyond REPORT_MAX_SPLITS; nothing without any

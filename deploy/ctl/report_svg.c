@@ -53,7 +53,8 @@ static svg_panel panel(int column, int line, const columns *c) {
 static void bars(const report *r, agrl_buf *out) {
   static const char *const names[] = {"accuracy", "macro F1", "rules held", "F1: 4", "F1: 3", "F1: 2", "F1: 1"};
   static const char *const keys[] = {"accuracy", "macro_f1", "rule_adherence"};
-  static const char *const legend[] = {"before RL (SFT)", "after RL"}, *const colors[] = {SVG_GREY, SVG_BLUE};
+  static const char *const colors[] = {SVG_GREY, SVG_BLUE};
+  const char *const legend[] = {"before RL (SFT)", r->label ? r->label : "after RL"};
   const report_split *s = r->n_splits ? &r->splits[0] : NULL;
   svg_panel p = panel(0, 0, NULL);
   char title[96] = "Held-out quality";

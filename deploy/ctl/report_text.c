@@ -155,7 +155,6 @@ static void training_text(const report *r, agrl_buf *out) {
       {"staleness, versions", TENTH(staleness_mean, false), TENTH(staleness_mean, true)},
       {"KL to reference", TENTH(kl, false), TENTH(kl, true)},
       {"entropy, nats", TENTH(entropy, false), TENTH(entropy, true)},
-      {"learner-actor gap", TENTH(logprob_abs_diff_max, false), TENTH(logprob_abs_diff_max, true)},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     agrl_buf_addf(out, "  %-21s", rows[i].name);
@@ -163,6 +162,9 @@ static void training_text(const report *r, agrl_buf *out) {
     cell(out, NULL, NULL, rows[i].last);
     agrl_buf_addc(out, '\n');
   }
+  size_t n;
+  double gap = report_gap(r, &n);
+  if (n) agrl_buf_addf(out, "  %-21s  %g nats, the largest difference of log-probs at equal version (%zu versions have such tokens)\n", "learner-actor gap", gap, n);
 }
 
 void report_left_out_text(const report *r, agrl_buf *out) {
@@ -278,8 +280,12 @@ void report_json(const report *r, agrl_buf *out) {
   agrl_jw_kf64(&w, "last", TENTH(field, true)); \
   agrl_jw_end_obj(&w);
   PUT(reward_mean) PUT(accuracy) PUT(guided_ratio) PUT(zero_std_ratio) PUT(reward_std) PUT(clip_ratio_low)
-  PUT(clip_ratio_high) PUT(staleness_mean) PUT(kl) PUT(entropy) PUT(logprob_abs_diff_max)
+  PUT(clip_ratio_high) PUT(staleness_mean) PUT(kl) PUT(entropy)
 #undef PUT
+  size_t n;
+  double gap = report_gap(r, &n);
+  agrl_jw_kf64(&w, "logprob_abs_diff_max", gap);
+  agrl_jw_ku64(&w, "logprob_abs_diff_versions", n);
   agrl_jw_end_obj(&w);
   agrl_jw_end_obj(&w);
 }

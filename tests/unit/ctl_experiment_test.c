@@ -147,8 +147,8 @@ static void finish(int seed, const char *arm, const char *split, double f1) {
   free(file(name, text));
   snprintf(name, sizeof name, "out/seed%d/%s/agrl.yaml", seed, arm);
   free(file(name, "run: {name: x}\n"));
-  snprintf(name, sizeof name, "out/seed%d/%s/report.json", seed, arm);
-  free(file(name, "{}"));
+  snprintf(name, sizeof name, "out/seed%d/%s/done", seed, arm);
+  free(file(name, ""));
 }
 
 static void evaluated(int seed, const char *arm, int version, double f1) {

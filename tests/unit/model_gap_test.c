@@ -15,6 +15,7 @@
 #include "tests/lib/model_check.h"
 
 enum { TOKENS = 10000, SHARE = 5000, SLOTS = 12, PROMPT = 150, NEW = 100, V_MAX = 64, CAP = 1200, ROLLOUTS = 1024, GROUPS = 512 };
+_Static_assert(4 * SHARE >= TOKENS, "four models' shares are what is promised");
 
 typedef struct rollout {
   size_t group, n, max;
@@ -234,7 +235,6 @@ static void gap_is_zero(void **state) {
   static world w;
   agrl_pool *one = agrl_pool_new(1), *two = agrl_pool_new(2);
   FOR_EACH_CPU(c) {
-    size_t compared = 0;
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
       memset(&w, 0, sizeof w);
       w.l = layout(models[i].variant, models[i].scaled);
@@ -242,13 +242,10 @@ static void gap_is_zero(void **state) {
       w.params = mc_params(w.l, 7, true);
       agrl_rng_init(&w.rng, (uint64_t)c, i);
       act(&w, two);
-      const size_t n = learn(&w, i % 2 ? one : two);
-      assert_true(n >= SHARE);
-      compared += n;
+      assert_true(learn(&w, i % 2 ? one : two) >= SHARE);
       free(w.params);
       agrl_layout_free(w.l);
     }
-    assert_true(compared >= TOKENS);
   }
   agrl_pool_free(one);
   agrl_pool_free(two);

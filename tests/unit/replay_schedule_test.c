@@ -519,7 +519,6 @@ static void random_histories_agree_with_the_model(void **state) {
   free(mo.g);
 }
 
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       WITH_KIT(tasks_carry_what_an_actor_needs),

@@ -474,7 +474,6 @@ static void no_group_is_trained_twice_whatever_is_killed(void **state) {
     }
 }
 
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       WITH_KIT(batch_holds_the_chosen_members),

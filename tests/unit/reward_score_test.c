@@ -214,6 +214,9 @@ static void an_attempt_may_fail(void **state) {
   reward_attempt(rules, &c, &t, &r);
   assert_true(r.missing);
   assert_string_equal(r.cause, "the actor failed to generate it");
+  t.gold.tier = 9;
+  reward_attempt(rules, &c, &t, &r);
+  assert_string_equal(r.cause, "gold label unknown to the rule file");  // may stop the job, and then is why
   agrl_config_release(&c);
 }
 
@@ -244,11 +247,12 @@ static void permits_by_name(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(parses_well_formed), cmocka_unit_test(judgements_imply_a_tier), cmocka_unit_test(an_attempt_may_fail), cmocka_unit_test(a_criterion_may_stop_the_job),    cmocka_unit_test(names_what_is_wrong),
-          cmocka_unit_test(pays_by_the_formula),
-      cmocka_unit_test(redistributes_absent_labels), cmocka_unit_test(gates_hold),
-          cmocka_unit_test(sparse_pays_for_the_tier_only),
-      cmocka_unit_test(missing_is_not_zero),   cmocka_unit_test(permits_by_name),
+      cmocka_unit_test(parses_well_formed),            cmocka_unit_test(judgements_imply_a_tier),
+      cmocka_unit_test(an_attempt_may_fail),           cmocka_unit_test(a_criterion_may_stop_the_job),
+      cmocka_unit_test(names_what_is_wrong),           cmocka_unit_test(pays_by_the_formula),
+      cmocka_unit_test(redistributes_absent_labels),   cmocka_unit_test(gates_hold),
+      cmocka_unit_test(sparse_pays_for_the_tier_only), cmocka_unit_test(missing_is_not_zero),
+      cmocka_unit_test(permits_by_name),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
