@@ -105,7 +105,7 @@ static void refuses_by_name_and_place(void **state) {
 }
 
 static void shipped_files_are_sound(void **state) {
-  static const char *const names[] = {"ladder", "gates", "guidance", "replay", "staleness"};
+  static const char *const names[] = {"ladder", "gates", "guidance", "replay", "staleness", "esci"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     char *path = agrl_xasprintf("%s/../deploy/etc/experiments/%s.yaml", AGRL_TEST_DIR, names[i]);
     experiment e;
