@@ -10,7 +10,7 @@
 #include "deploy/ctl/experiment.h"
 #include "deploy/ctl/svg.h"
 
-static const char *const colors[] = {SVG_BLUE, SVG_ORANGE, SVG_GREEN, SVG_VIOLET, SVG_TEAL, SVG_GREY, "#c2255c", "#5f3dc4"};
+static const char *const colors[] = {SVG_BLUE, SVG_ORANGE, SVG_GREEN, SVG_VIOLET, SVG_TEAL, "#c2255c", "#c99700", "#343a40"};  // grey: one seed
 static const char *color_of(size_t arm) { return colors[arm % (sizeof colors / sizeof *colors)]; }
 
 // The panel's range: all values and intervals, with a margin.
