@@ -59,6 +59,8 @@ int ctl_stopped_by(void);
 char *ctl_program(const char *name);
 // Where data.rules is not set: rules.yaml beside the configuration file, if there is one.
 agrl_rc ctl_default_rules(agrl_config *c, const char *config_path, agrl_error *err);
+// The last version is in a checkpoint (no versions: the warm start's is there). Only then is the learner's exit with 0 the job's end.
+bool ctl_job_finished(const agrl_config *c);
 // Pid of the supervisor that holds the run directory's lock, 0: none.
 int ctl_supervisor_pid(const char *run_dir);
 // The effective configuration written to path.

@@ -188,6 +188,17 @@ static int make_data(const plan *p, int64_t seed, const data_paths *d, bool run)
   return code;
 }
 
+// All versions are trained, and the report of the end is written. A job that is asked to stop ends with exit code 0, too.
+static bool ended_well(const char *dir) {
+  char *path = agrl_path_join(dir, "agrl.yaml"), *told = agrl_path_join(dir, "report.json");
+  agrl_config c = {0};
+  bool well = agrl_file_exists(told) && !agrl_config_load(path, &c, NULL) && !agrl_config_set(&c, "run.dir", dir, NULL) && ctl_job_finished(&c);
+  agrl_config_release(&c);
+  free(told);
+  free(path);
+  return well;
+}
+
 // Runs what is not done; with `run` false only compares what is done with what would be. arm NULL: the seed's start.
 static int one_run(plan *p, int64_t seed, const exp_arm *arm, const data_paths *d, bool run) {
   char *dir = exp_run_dir(p->out, seed, arm ? arm->name : NULL), *last = agrl_path_join(dir, EXP_DONE);
@@ -210,6 +221,7 @@ static int one_run(plan *p, int64_t seed, const exp_arm *arm, const data_paths *
   else if (run && !done) {
     printf("agrlctl: run %zu of %zu: seed %lld, %s\n", p->done, p->total, (long long)seed, arm ? arm->name : "start");
     code = spawn(&a);
+    if (!code && !ended_well(dir)) code = 75;  // agrlctl down
     if (!code && agrl_file_write_atomic(last, "", 0, &err)) code = ctl_fail(&err);
     char *logs = agrl_path_join(dir, "logs");
     if (code && !ctl_stopped_by())

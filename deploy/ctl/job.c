@@ -12,7 +12,9 @@
 #include "common/base/file.h"
 #include "common/base/mem.h"
 #include "common/base/num.h"
+#include "common/ckpt/hf.h"
 #include "common/net/net.h"
+#include "common/wire/version.h"
 #include "deploy/ctl/ctl.h"
 
 agrl_rc ctl_job_open(ctl_job *job, const char *config_path, const char *run_dir, agrl_error *err) {
@@ -144,6 +146,18 @@ agrl_rc ctl_default_rules(agrl_config *c, const char *config_path, agrl_error *e
   free(path);
   free(dir);
   return rc;
+}
+
+bool ctl_job_finished(const agrl_config *c) {
+  char *dir = NULL, *root = agrl_path_join(c->run.dir, "checkpoints"), *sft = agrl_path_join(root, "sft");
+  uint64_t version = 0;
+  bool done = agrl_config_versions(c) == 0 ? agrl_file_exists(sft)
+                                           : !agrl_ckpt_find_latest(root, &dir, &version, NULL) &&
+                                                 AGRL_VERSION_STEP(version) >= (uint64_t)c->grpo.versions;
+  free(dir);
+  free(root);
+  free(sft);
+  return done;
 }
 
 int ctl_supervisor_pid(const char *run_dir) {

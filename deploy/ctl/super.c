@@ -13,8 +13,6 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/mem.h"
-#include "common/ckpt/hf.h"
-#include "common/wire/version.h"
 
 #define TICK_MS 100
 #define GRACE_NS (20 * UINT64_C(1000000000))
@@ -49,18 +47,9 @@ void ctl_super_stop(ctl_super *s, ctl_end end) {
   s->stage = 0;
 }
 
-// The learner's exit with 0 is the job's end only when its last version is in a checkpoint (no versions: the warm start's).
 static bool job_finished(ctl_super *s) {
   ctl_view_refresh(&s->view);
-  char *dir = NULL, *root = agrl_path_join(s->config->run.dir, "checkpoints"), *sft = agrl_path_join(root, "sft");
-  uint64_t version = 0;
-  bool done = agrl_config_versions(s->config) == 0 ? agrl_file_exists(sft)
-                                            : !agrl_ckpt_find_latest(root, &dir, &version, NULL) &&
-                                                  AGRL_VERSION_STEP(version) >= (uint64_t)s->config->grpo.versions;
-  free(dir);
-  free(root);
-  free(sft);
-  return done;
+  return ctl_job_finished(s->config);
 }
 
 static void fail_job(ctl_super *s, const ctl_proc *p) {

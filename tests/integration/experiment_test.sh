@@ -78,4 +78,16 @@ refused 78 'train.jsonl'
 ! grep -q 'its logs are in' "$work/log" || die 'logs are named that do not exist'
 sed -i 's/eval: train.jsonl/eval: eval.jsonl/' "$work/grid.yaml"
 go && grep -q '1 of 1 runs done' "$out/results.txt" || { cat "$work/log"; die 'a corrected experiment is refused'; }
+
+# A run that is asked to end before its last version is not done, though it ends well and somebody wrote its report.
+sed -i 's/sft.steps: 3/sft.steps: 100000/' "$work/grid.yaml"
+out=$work/down
+go &
+pid=$!
+wait_for 60 'the job' agrlctl status --run-dir "$out/seed7/own"
+echo '{}' >"$out/seed7/own/report.json"
+agrlctl down --run-dir "$out/seed7/own" >/dev/null
+code=0
+wait $pid || code=$?
+[ $code = 75 ] && [ ! -e "$out/seed7/own/done" ] || { cat "$work/log"; die "exit $code after agrlctl down: $(ls "$out/seed7/own")"; }
 say ok
