@@ -21,6 +21,7 @@ static agrl_rc fail_errno(agrl_error *err, const char *path, const char *what) {
   else if (e == EACCES || e == EPERM || e == EROFS) rc = AGRL_EPERM;
   else if (e == ENOSPC || e == EDQUOT || e == EFBIG) rc = AGRL_EFULL;
   else if (e == EEXIST) rc = AGRL_EEXIST;
+  else if (e == EISDIR) rc = AGRL_EPARSE;
   return agrl_fail(err, rc, "%s: %s: %s", path, what, strerror(e));
 }
 
@@ -64,25 +65,39 @@ static bool write_all(int fd, const void *data, size_t len) {
   return true;
 }
 
-static agrl_rc write_synced(const char *path, const void *data, size_t len, agrl_error *err) {
-  int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd < 0) return fail_errno(err, path, "create");
-  agrl_rc rc = AGRL_OK;
-  if (!write_all(fd, data, len)) rc = fail_errno(err, path, "write");
-  else if (fsync(fd)) rc = fail_errno(err, path, "fsync");
-  if (close(fd) && !rc) rc = fail_errno(err, path, "close");
+agrl_rc agrl_replace_begin(agrl_replacing *r, const char *path, agrl_error *err) {
+  struct stat st;
+  *r = (agrl_replacing){.fd = -1, .path = agrl_xstrdup(path), .place = realpath(path, NULL)};
+  const bool there = r->place && stat(r->place, &st) == 0;
+  if (there && S_ISDIR(st.st_mode)) return agrl_replace_end(r, agrl_fail(err, AGRL_EEXIST, "%s: is a directory; name a file", path), err);
+  // A link to nothing has no contents to be kept whole, and realpath does not see through links to pipes (/dev/stdout).
+  const bool as_it_is = there ? !S_ISREG(st.st_mode) : lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+  if (!r->place) r->place = agrl_xstrdup(path);
+  if (!as_it_is) r->tmp = agrl_xasprintf("%s.tmp.%ld", r->place, (long)getpid());
+  r->fd = open(r->tmp ? r->tmp : path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  return r->fd < 0 ? agrl_replace_end(r, fail_errno(err, path, "create"), err) : AGRL_OK;
+}
+
+agrl_rc agrl_replace_end(agrl_replacing *r, agrl_rc rc, agrl_error *err) {
+  if (!rc && r->tmp && fsync(r->fd)) rc = fail_errno(err, r->path, "fsync");
+  if (r->fd >= 0 && close(r->fd) && !rc) rc = fail_errno(err, r->path, "close");
+  if (!rc && r->tmp && rename(r->tmp, r->place)) rc = fail_errno(err, r->path, "rename");
+  char *dir = agrl_path_dir(r->place ? r->place : r->path);
+  if (r->tmp && rc) unlink(r->tmp);
+  else if (r->tmp) rc = agrl_file_sync_dir(dir, err);
+  free(dir);
+  free(r->path);
+  free(r->place);
+  free(r->tmp);
+  *r = (agrl_replacing){.fd = -1};
   return rc;
 }
 
 agrl_rc agrl_file_write_atomic(const char *path, const void *data, size_t len, agrl_error *err) {
-  char *tmp = agrl_xasprintf("%s.tmp.%ld", path, (long)getpid()), *dir = agrl_path_dir(path);
-  agrl_rc rc = write_synced(tmp, data, len, err);
-  if (!rc && rename(tmp, path)) rc = fail_errno(err, path, "rename");
-  if (rc) unlink(tmp);
-  else rc = agrl_file_sync_dir(dir, err);
-  free(tmp);
-  free(dir);
-  return rc;
+  agrl_replacing r;
+  agrl_rc rc = agrl_replace_begin(&r, path, err);
+  if (rc) return rc;
+  return agrl_replace_end(&r, write_all(r.fd, data, len) ? AGRL_OK : fail_errno(err, path, "write"), err);
 }
 
 agrl_rc agrl_file_append_sync(int fd, const void *data, size_t len, agrl_error *err) {
@@ -164,12 +179,12 @@ char *agrl_path_dir(const char *path) {
 
 agrl_rc agrl_map_open(agrl_map *m, const char *path, agrl_error *err) {
   *m = (agrl_map){0};
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);  // a pipe nobody writes to is refused, not waited for
   if (fd < 0) return fail_errno(err, path, "open");
   struct stat st;
   agrl_rc rc = AGRL_OK;
   if (fstat(fd, &st)) rc = fail_errno(err, path, "stat");
-  else if (!S_ISREG(st.st_mode)) rc = agrl_fail(err, AGRL_EINVAL, "%s: not a regular file", path);
+  else if (!S_ISREG(st.st_mode)) rc = agrl_fail(err, AGRL_EPARSE, "%s: not a regular file", path);
   if (!rc && st.st_size > 0) {
     void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
     if (p == MAP_FAILED) rc = fail_errno(err, path, "map");

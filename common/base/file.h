@@ -10,9 +10,18 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 
-agrl_rc agrl_file_read(const char *path, size_t max_bytes, agrl_buf *out, agrl_error *err);
-// Writes path.tmp.PID, fsyncs, renames over path, fsyncs the directory: readers see the old or the new file, whole.
+agrl_rc agrl_file_read(const char *path, size_t max_bytes, agrl_buf *out, agrl_error *err);  // AGRL_EPARSE: a directory
+// Writes path.tmp.PID, fsyncs, renames over path, fsyncs the directory: readers see the old or the new file, whole. A link stays
+// and its target is replaced; what is there and is no regular file (a device, a pipe) is written to as it is.
 agrl_rc agrl_file_write_atomic(const char *path, const void *data, size_t len, agrl_error *err);
+// The same for a file that is written in parts, to fd.
+typedef struct agrl_replacing {
+  int fd;
+  char *path, *place, *tmp;  // as given; links followed; NULL: fd is what stands at path
+} agrl_replacing;
+agrl_rc agrl_replace_begin(agrl_replacing *r, const char *path, agrl_error *err);
+// rc: of the writing. Where it is not AGRL_OK, path stays as it was. Returns rc, or what failed here. Frees r either way.
+agrl_rc agrl_replace_end(agrl_replacing *r, agrl_rc rc, agrl_error *err);
 agrl_rc agrl_file_append_sync(int fd, const void *data, size_t len, agrl_error *err);  // full write + fdatasync
 agrl_rc agrl_file_mkdirs(const char *path, agrl_error *err);  // like mkdir -p, mode 0755
 agrl_rc agrl_file_sync_dir(const char *path, agrl_error *err);
@@ -26,7 +35,7 @@ typedef struct agrl_map {
   const uint8_t *data;
   size_t len;
 } agrl_map;
-agrl_rc agrl_map_open(agrl_map *m, const char *path, agrl_error *err);
+agrl_rc agrl_map_open(agrl_map *m, const char *path, agrl_error *err);  // AGRL_EPARSE: no regular file
 void agrl_map_close(agrl_map *m);
 
 #endif

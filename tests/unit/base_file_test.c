@@ -11,11 +11,13 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "tests/lib/full_disk.h"
 
 static char dir[] = "/tmp/agrl-file-XXXXXX";
 
@@ -48,6 +50,59 @@ static void atomic_write_replaces_whole_files(void **state) {
   agrl_buf_release(&b);
 }
 
+// What is no regular file is written to, never replaced; through a link its target is.
+static void links_and_devices_stay(void **state) {
+  char *target = in_dir("target"), *link = in_dir("link"), *loose = in_dir("loose"), *later = in_dir("later"), *fifo = in_dir("fifo");
+  agrl_error err;
+  agrl_buf b = {0};
+  struct stat st;
+  agrl_file_write_atomic(target, "old", 3, NULL);
+  assert_int_equal(symlink("target", link), 0);
+  assert_int_equal(symlink("later", loose), 0);
+  assert_int_equal(agrl_file_write_atomic(link, "new", 3, &err), AGRL_OK);
+  assert_int_equal(agrl_file_write_atomic(loose, "new", 3, &err), AGRL_OK);
+  assert_true(lstat(link, &st) == 0 && S_ISLNK(st.st_mode) && lstat(loose, &st) == 0 && S_ISLNK(st.st_mode));
+  assert_true(lstat(target, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 3);
+  assert_int_equal(agrl_file_read(target, 9, &b, &err), AGRL_OK);
+  assert_string_equal(b.data, "new");
+  assert_int_equal(agrl_file_read(later, 9, &b, &err), AGRL_OK);
+  assert_string_equal(b.data, "new");
+  assert_int_equal(mkfifo(fifo, 0600), 0);
+  int fd = open(fifo, O_RDWR);
+  assert_int_equal(agrl_file_write_atomic(fifo, "new", 3, &err), AGRL_OK);
+  char got[4] = "";
+  assert_int_equal(read(fd, got, 3), 3);
+  assert_string_equal(got, "new");
+  close(fd);
+  assert_true(lstat(fifo, &st) == 0 && S_ISFIFO(st.st_mode));
+  assert_int_equal(agrl_file_write_atomic(dir, "new", 3, &err), AGRL_EEXIST);
+  free(target), free(link), free(loose), free(later), free(fifo);
+  agrl_buf_release(&b);
+}
+
+// Errors name the file that was asked for, and what was there is still there.
+static void a_failed_write_names_the_file(void **state) {
+  char *path = in_dir("whole"), *tmp = agrl_xasprintf("%s.tmp.%ld", path, (long)getpid());
+  agrl_error err = {0};
+  agrl_replacing r;
+  agrl_buf b = {0};
+  agrl_file_write_atomic(path, "whole", 5, NULL);
+  full_disk_limit(2);
+  assert_int_equal(agrl_file_write_atomic(path, "other", 5, &err), AGRL_EFULL);
+  full_disk_end();
+  assert_non_null(strstr(err.msg, path));
+  assert_null(strstr(err.msg, ".tmp."));
+  assert_int_equal(agrl_replace_begin(&r, path, &err), AGRL_OK);
+  assert_int_equal(write(r.fd, "ha", 2), 2);
+  assert_int_equal(agrl_replace_end(&r, AGRL_EIO, &err), AGRL_EIO);
+  assert_false(agrl_file_exists(tmp));
+  assert_int_equal(agrl_file_read(path, 9, &b, &err), AGRL_OK);
+  assert_string_equal(b.data, "whole");
+  assert_int_equal(agrl_file_read(dir, 9, &b, &err), AGRL_EPARSE);
+  free(path), free(tmp);
+  agrl_buf_release(&b);
+}
+
 static void maps_show_the_file(void **state) {
   char *path = in_dir("m"), *empty = in_dir("empty");
   agrl_map m;
@@ -61,7 +116,11 @@ static void maps_show_the_file(void **state) {
   assert_int_equal(agrl_map_open(&m, empty, &err), AGRL_OK);
   assert_int_equal(m.len, 0);
   agrl_map_close(&m);
-  assert_int_equal(agrl_map_open(&m, dir, &err), AGRL_EINVAL);
+  assert_int_equal(agrl_map_open(&m, dir, &err), AGRL_EPARSE);
+  char *pipe = in_dir("pipe");
+  assert_int_equal(mkfifo(pipe, 0600), 0);
+  assert_int_equal(agrl_map_open(&m, pipe, &err), AGRL_EPARSE);
+  free(pipe);
   free(path);
   free(empty);
 }
@@ -146,7 +205,8 @@ static int tear_down(void **state) { return (int)agrl_file_remove_tree(dir, NULL
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(atomic_write_replaces_whole_files), cmocka_unit_test(maps_show_the_file),           cmocka_unit_test(trees_come_and_go),
+      cmocka_unit_test(atomic_write_replaces_whole_files), cmocka_unit_test(links_and_devices_stay), cmocka_unit_test(a_failed_write_names_the_file),
+      cmocka_unit_test(maps_show_the_file),           cmocka_unit_test(trees_come_and_go),
       cmocka_unit_test(paths_join_and_split),              cmocka_unit_test(log_writes_one_line_an_event), cmocka_unit_test(log_limit_swallows_and_counts),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
