@@ -7,6 +7,7 @@
 // commit returned. MDB_MAP_FULL is a normal event here, not an error of the disk.
 #include "replay/store_impl.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,8 +41,11 @@ static agrl_rc env_open(replay_store *s, uint64_t map_bytes, unsigned flags, agr
   if (rc == MDB_VERSION_MISMATCH || rc == MDB_INVALID)
     return agrl_fail(err, AGRL_EVERSION, "%s: data.mdb is not an LMDB file this program reads (%s); move it away or choose another run.dir",
                      s->dir, mdb_strerror(rc));
+  if (rc == EACCES || rc == EPERM || rc == EROFS)
+    return agrl_fail(err, AGRL_EPERM, "%s: this user may not write here (%s), and a reader, too, enters itself in lock.mdb; be its owner, or read a copy of the run",
+                     s->dir, mdb_strerror(rc));
   if (!rc) replay_store_check_readers(s);
-  return store_fail(s, rc, "open", err);
+  return rc ? store_fail(s, rc, "open", err) : store_check_whole(s, err);
 }
 
 static agrl_rc tables_open(replay_store *s, MDB_txn *txn, unsigned flags, agrl_error *err) {
@@ -78,7 +82,9 @@ static replay_store *store_new(const char *dir, bool readonly) {
 
 agrl_rc replay_store_open(replay_store **out, const char *dir, const replay_store_opts *opts, agrl_error *err) {
   *out = NULL;
+  bool there;
   agrl_rc rc = agrl_file_mkdirs(dir, err);
+  if (!rc) rc = store_check_there(dir, &there, err);
   if (rc) return rc;
   replay_store *s = store_new(dir, false);
   s->map_max_bytes = opts->map_max_bytes > opts->map_bytes ? opts->map_max_bytes : opts->map_bytes;
@@ -94,13 +100,13 @@ agrl_rc replay_store_open(replay_store **out, const char *dir, const replay_stor
 
 agrl_rc replay_store_open_readonly(replay_store **out, const char *dir, agrl_error *err) {
   *out = NULL;
-  char *data = agrl_path_join(dir, "data.mdb");
-  bool there = agrl_file_exists(data);
-  free(data);
+  bool there;
+  agrl_rc rc = store_check_there(dir, &there, err);
+  if (rc) return rc;
   if (!there) return agrl_fail(err, AGRL_ENOENT, "%s: no replay store here yet (start the job first)", dir);
   replay_store *s = store_new(dir, true);
   MDB_txn *txn = NULL;
-  agrl_rc rc = env_open(s, 0, MDB_RDONLY, err);
+  rc = env_open(s, 0, MDB_RDONLY, err);
   if (!rc) rc = store_fail(s, mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn), "read", err);
   if (!rc) rc = tables_open(s, txn, 0, err);
   if (txn && !rc) rc = store_fail(s, mdb_txn_commit(txn), "open tables", err);  // commit keeps the table handles

@@ -32,9 +32,10 @@ typedef struct replay_store_stat {
   uint64_t traces, groups, prompts;
 } replay_store_stat;
 
-// Creates dir when absent. AGRL_EVERSION: another schema; AGRL_ECONFIG: another run; both name dir and the remedy.
+// Creates dir when absent. AGRL_EVERSION: another schema; AGRL_ECONFIG: another run; AGRL_EPARSE: data.mdb
+// was cut off or emptied. All name dir and the remedy.
 agrl_rc replay_store_open(replay_store **out, const char *dir, const replay_store_opts *opts, agrl_error *err);
-// AGRL_ENOENT when there is no store yet. Accepts any run.
+// AGRL_ENOENT when there is no store yet; AGRL_EPERM when this user may not write to lock.mdb. Accepts any run.
 agrl_rc replay_store_open_readonly(replay_store **out, const char *dir, agrl_error *err);
 void replay_store_close(replay_store *s);  // an open transaction is aborted; NULL is fine
 

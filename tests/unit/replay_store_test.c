@@ -455,6 +455,79 @@ static void foreign_stores_are_refused_by_name(void **state) {
   assert_non_null(strstr(why.msg, dir));
 }
 
+static char *data_file(void) { return agrl_path_join(dir, "data.mdb"); }
+
+static void refused_as(agrl_rc want, const char *words) {
+  replay_store *s = NULL;
+  replay_store_opts o = {.map_bytes = 8 << 20, .map_max_bytes = 8 << 20, .run = KIT_RUN};
+  agrl_error err = {0};
+  for (int way = 0; way < 2; way++) {  // mapping it would end in SIGBUS
+    assert_int_equal(way ? replay_store_open_readonly(&s, dir, &err) : replay_store_open(&s, dir, &o, &err), want);
+    assert_null(s);
+    assert_non_null(strstr(err.msg, words));
+    assert_non_null(strstr(err.msg, dir));
+  }
+}
+
+// Wherever it is cut off, it is refused or every record is still there.
+static void a_store_cut_off_is_refused(void **state) {
+  (void)state;
+  char *path = data_file();
+  replay_store *s = open_store(8 << 20, 8 << 20, AGRL_SYNC_SAFE);
+  for (uint64_t n = 1; n <= 200; n++) put_batch(s, n);
+  char big[20000];
+  memset(big, 1, sizeof big);
+  KIT_OK(replay_store_begin(s, err));
+  KIT_OK(replay_store_put_trace(s, &(replay_trace_key){9999, 0}, big, sizeof big, err));  // on pages of its own, the last
+  KIT_OK(replay_store_commit(s, err));
+  replay_store_close(s);
+  agrl_buf whole = {0};
+  KIT_OK(agrl_file_read(path, 64 << 20, &whole, err));
+  long page = sysconf(_SC_PAGESIZE);
+  assert_int_equal(truncate(path, (off_t)whole.len - page), 0);
+  refused_as(AGRL_EPARSE, "was cut off");
+  assert_int_equal(truncate(path, (off_t)whole.len / 2), 0);
+  refused_as(AGRL_EPARSE, "was cut off");
+  assert_int_equal(truncate(path, 2 * page), 0);
+  refused_as(AGRL_EPARSE, "was cut off");
+  // Pages that are counted and that nothing leads to: LMDB need not have written them.
+  for (size_t i = 0; i < 2; i++) {
+    uint64_t last;
+    char *at = whole.data + i * (size_t)page + 16 + 120;
+    memcpy(&last, at, sizeof last);
+    last += 7;
+    memcpy(at, &last, sizeof last);
+  }
+  KIT_OK(agrl_file_write_atomic(path, whole.data, whole.len, err));
+  s = open_store(8 << 20, 8 << 20, AGRL_SYNC_SAFE);
+  assert_true(replay_store_has_trace(s, &(replay_trace_key){9999, 0}));
+  replay_store_close(s);
+  agrl_buf_release(&whole);
+  free(path);
+}
+
+// An empty file is what a store begins with; not that of a run that has trained.
+static void an_emptied_store_is_refused(void **state) {
+  (void)state;
+  char *run = agrl_xstrdup(dir), *path;
+  strcat(dir, "/replay");
+  KIT_OK(agrl_file_mkdirs(dir, err));
+  path = data_file();
+  KIT_OK(agrl_file_write_atomic(path, "", 0, err));
+  agrl_error err = {0};
+  replay_store *s = NULL;
+  assert_int_equal(replay_store_open_readonly(&s, dir, &err), AGRL_ENOENT);
+  kit_write_text(run, "journal.jsonl", "{}\n");
+  refused_as(AGRL_EPARSE, "journal.jsonl says that this run has trained");
+  char *journal = agrl_path_join(run, "journal.jsonl");
+  unlink(journal);
+  replay_store_close(open_store(8 << 20, 8 << 20, AGRL_SYNC_SAFE));
+  strcpy(dir, run);
+  free(run);
+  free(path);
+  free(journal);
+}
+
 static void first_committed_trace_stays(void **state) {
   (void)state;
   replay_store *s = open_store(1 << 20, 1 << 20, AGRL_SYNC_NONE);
@@ -485,6 +558,8 @@ int main(void) {
       WITH_DIR(dead_readers_are_cleared),
       WITH_DIR(readonly_open_follows_the_writer),
       WITH_DIR(foreign_stores_are_refused_by_name),
+      WITH_DIR(a_store_cut_off_is_refused),
+      WITH_DIR(an_emptied_store_is_refused),
       WITH_DIR(first_committed_trace_stays),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
