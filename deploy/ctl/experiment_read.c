@@ -143,6 +143,7 @@ static agrl_rc read_arms(const agrl_yaml *arms, experiment *e, agrl_error *err) 
     return AGRL_OK;
   }
   agrl_rc rc = map_at(arms, "arms", err);
+  if (!rc && arms->n > MAX_ARMS) rc = agrl_yaml_fail(arms->items[MAX_ARMS], err, "arms: more than %d arms", MAX_ARMS);
   for (size_t i = 0; !rc && i < arms->n; i++) {
     const char *name = arms->keys[i];
     if (!*name || *name == '.' || strchr(name, '/') || !strcmp(name, "start"))

@@ -104,6 +104,23 @@ static void refuses_by_name_and_place(void **state) {
   refuses("name: ../x\nconfig: c\ndata: {make: {}}\nseeds: [1]\n", "bad.yaml:1:", "plain name");
 }
 
+// The last arm that there may be is found as the baseline; the first one too many is named.
+static void arms_have_a_limit(void **state) {
+  agrl_buf text = {0};
+  experiment e;
+  agrl_error err = {0};
+  agrl_buf_adds(&text, HEAD "baseline: a255\narms:\n");
+  for (int i = 0; i < 256; i++) agrl_buf_addf(&text, "  a%d: {}\n", i);
+  char *path = file("many.yaml", text.data);
+  if (exp_read(path, &e, &err)) fail_msg("%s", err.msg);
+  assert_true(e.n_arms == 256 && e.baseline == 255);
+  exp_release(&e);
+  agrl_buf_adds(&text, "  a256: {}\n");
+  refuses(text.data, "bad.yaml:263:", "more than 256 arms");
+  agrl_buf_release(&text);
+  free(path);
+}
+
 static void shipped_files_are_sound(void **state) {
   static const char *const names[] = {"ladder", "gates", "guidance", "replay", "staleness", "esci"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -231,7 +248,7 @@ static int clean(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(reads_the_cross_product), cmocka_unit_test(arms_begin_with_the_start), cmocka_unit_test(refuses_by_name_and_place),
-                                     cmocka_unit_test(shipped_files_are_sound),
+                                     cmocka_unit_test(arms_have_a_limit), cmocka_unit_test(shipped_files_are_sound),
                                      cmocka_unit_test(t_equals_the_tables), cmocka_unit_test(means_leave_out_what_is_missing),
                                      cmocka_unit_test(tables_what_is_done)};
   if (!mkdtemp(dir)) return 1;
