@@ -50,7 +50,7 @@ double exp_t_quantile(double df);
 typedef struct exp_mean {  // over seeds
   size_t n;
   double mean, low, high;  // 95 % t interval; NaN below two values
-  double p;                // of the mean being 0, paired t test; NaN below two values
+  double p;                // of the mean being 0, paired t test; NaN below two values, and where all are equal and not 0
 } exp_mean;
 exp_mean exp_mean_of(const double *v, size_t n);  // NaN entries are left out
 
@@ -73,8 +73,10 @@ exp_mean exp_compare(const exp_results *r, size_t split, int measure, size_t arm
 // Macro F1 at a version, between the versions evaluated while training; NaN outside of them.
 double exp_curve_at(const report *run, const char *split, double version);
 // First version at which an arm's curve reaches what the baseline ended with on the same seed, as a share of the baseline's
-// versions; NaN: it never does, or nothing was evaluated on the way.
+// versions; NaN: it never does, nothing was evaluated on the way, or exp_rows_differ.
 double exp_reach(const exp_results *r, size_t split, size_t arm, size_t seed);
+// The arm's versions were evaluated on another number of rows (eval.rows) than the baseline's end: figures that do not compare.
+bool exp_rows_differ(const exp_results *r, size_t split, size_t arm, size_t seed);
 // Mean over seeds of a training series' last tenth (offset of a ctl_point's field).
 exp_mean exp_tenth(const exp_results *r, size_t arm, size_t field_offset);
 // Rollouts stored a version, those that were never trained on (retired groups, failed guidance) included, over the whole run.

@@ -35,7 +35,7 @@ static void measure_text(const exp_results *r, size_t split, int measure, agrl_b
     char value[64], change[64] = "baseline", p[16] = "";
     interval_text(&m, false, value, sizeof value);
     if (a != e->baseline) interval_text(&d, true, change, sizeof change);
-    if (a != e->baseline && d.n > 1) snprintf(p, sizeof p, d.p < 0.0001 ? "<0.0001" : "%.4f", d.p);
+    if (a != e->baseline && d.n > 1) snprintf(p, sizeof p, isnan(d.p) ? "-" : d.p < 0.0001 ? "<0.0001" : "%.4f", d.p);
     agrl_buf_addf(out, "  %-*s  %5zu  %-24s  %-27s  %s\n", width, e->arms[a].name, m.n, value, change, p);
   }
 }
@@ -70,11 +70,15 @@ static exp_mean reach_of(const exp_results *r, size_t split, size_t arm) {
 
 static void reach_text(const exp_results *r, size_t split, agrl_buf *out) {
   const experiment *e = r->e;
-  bool any = false;
-  for (size_t a = 0; a < e->n_arms; a++) any |= reach_of(r, split, a).n > 0;
-  if (!any) return;  // nothing was evaluated while training
-  agrl_buf_addf(out, "\nversions until macro F1 on %s is what %s ends with, as a share of its versions\n", r->splits[split], e->arms[e->baseline].name);
+  bool any = false, differ = false;
   for (size_t a = 0; a < e->n_arms; a++) {
+    any |= reach_of(r, split, a).n > 0;
+    for (size_t s = 0; s < e->n_seeds; s++) differ |= exp_rows_differ(r, split, a, s);
+  }
+  if (!any && !differ) return;  // nothing was evaluated while training
+  agrl_buf_addf(out, "\nversions until macro F1 on %s is what %s ends with, as a share of its versions\n", r->splits[split], e->arms[e->baseline].name);
+  if (differ) agrl_buf_adds(out, "  undefined where versions were evaluated on other rows (eval.rows) than the end\n");
+  for (size_t a = 0; a < e->n_arms && any; a++) {
     exp_mean m = reach_of(r, split, a);
     char value[64];
     interval_text(&m, false, value, sizeof value);

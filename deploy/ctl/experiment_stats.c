@@ -43,7 +43,8 @@ exp_mean exp_mean_of(const double *v, size_t n) {
   double df = (double)m.n - 1, error = sqrt(squares / df / (double)m.n), half = exp_t_quantile(df) * error;
   m.low = m.mean - half;
   m.high = m.mean + half;
-  m.p = error > 0 ? exp_t_p(m.mean / error, df) : m.mean == 0 ? 1 : 0;
+  if (error > 1e-9 * fabs(m.mean)) m.p = exp_t_p(m.mean / error, df);
+  else if (m.mean == 0) m.p = 1;  // otherwise they are equal but for rounding: nothing to test
   return m;
 }
 
@@ -91,11 +92,19 @@ double exp_curve_at(const report *run, const char *split, double version) {
   return NAN;
 }
 
+bool exp_rows_differ(const exp_results *r, size_t split, size_t arm, size_t seed) {
+  const report_split *end = split_in(exp_run(r, r->e->baseline, seed), r->splits[split]);
+  const report_curve *c = curve_in(exp_run(r, arm, seed), r->splits[split]);
+  for (size_t i = 0; end && end->after && c && i < c->n; i++)
+    if (c->points[i].n != report_number(end->after, "n")) return true;
+  return false;
+}
+
 double exp_reach(const exp_results *r, size_t split, size_t arm, size_t seed) {
   const report_curve *base = curve_in(exp_run(r, r->e->baseline, seed), r->splits[split]),
                      *c = curve_in(exp_run(r, arm, seed), r->splits[split]);
   double goal = exp_value(r, split, EXP_MACRO_F1, r->e->baseline, seed);
-  if (!base || !base->n || !c || isnan(goal)) return NAN;
+  if (!base || !base->n || !c || isnan(goal) || exp_rows_differ(r, split, arm, seed)) return NAN;
   double last = base->points[base->n - 1].version;
   for (size_t i = 0; i < c->n; i++) {
     const report_point *b = &c->points[i], *a = i ? b - 1 : b;

@@ -154,13 +154,15 @@ static void means_leave_out_what_is_missing(void **state) {
   m = exp_mean_of((double[]){NAN, 5}, 2);
   assert_true(m.n == 1 && m.mean == 5 && isnan(m.low) && isnan(m.p));
   m = exp_mean_of((double[]){0.5, 0.5}, 2);
-  assert_true(m.low == 0.5 && m.p == 0);
+  assert_true(m.low == 0.5 && isnan(m.p));  // nothing to test without spread
+  assert_true(isnan(exp_mean_of((double[]){0.3 - 0.1, 0.2}, 2).p));  // which rounding does not make
+  assert_true(exp_mean_of((double[]){0, 0}, 2).p == 1);
 }
 
 static void finish(int seed, const char *arm, const char *split, double f1) {
   char name[160], text[160];
   snprintf(name, sizeof name, "out/seed%d/%s/eval/latest/%s.json", seed, arm, split);
-  snprintf(text, sizeof text, "{\"split\":\"%s\",\"macro_f1\":%g,\"accuracy\":0.25}\n", split, f1);
+  snprintf(text, sizeof text, "{\"split\":\"%s\",\"n\":50,\"macro_f1\":%g,\"accuracy\":0.25}\n", split, f1);
   free(file(name, text));
   snprintf(name, sizeof name, "out/seed%d/%s/agrl.yaml", seed, arm);
   free(file(name, "run: {name: x}\n"));
@@ -226,6 +228,19 @@ static void tables_what_is_done(void **state) {
   agrl_buf_release(&text);
   agrl_buf_release(&json);
   agrl_buf_release(&svg);
+  exp_results_release(&r);
+  free(file("out/seed3/a/eval/latest/eval.json", "{\"split\":\"eval\",\"n\":400,\"macro_f1\":0.5}\n"));
+  finish(1, "b", "eval", 0.375);
+  assert_int_equal(exp_results_load(&e, out, &r, &err), AGRL_OK);
+  exp_text(&r, &text);
+  exp_json(&r, &json);
+  assert_true(isnan(exp_reach(&r, 0, 0, 0)) && isnan(exp_reach(&r, 0, 1, 0)));  // what a ends with is of other rows
+  assert_non_null(strstr(text.data, "as a share of its versions\n  undefined "));
+  assert_non_null(strstr(text.data, "+0.1250 [+0.1250, +0.1250]   -\n"));  // by 0.125 with both seeds
+  assert_non_null(strstr(json.data, "\"mean\":0.125,\"low\":0.125,\"high\":0.125,\"p\":null"));
+  assert_null(strstr(text.data, "nan"));
+  agrl_buf_release(&text);
+  agrl_buf_release(&json);
   exp_results_release(&r);
   for (char name[] = "s0"; name[1] < '8'; name[1]++) finish(1, "b", name, 0.5);
   assert_int_equal(exp_results_load(&e, out, &r, &err), AGRL_OK);
