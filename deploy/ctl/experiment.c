@@ -155,6 +155,40 @@ static agrl_rc describe_files(const experiment *e, const agrl_config *c, agrl_bu
   return rc;
 }
 
+// The same line without what is a path: a directory may be moved, a file named another way, and what is in the files is told by
+// their hashes. Of a held-out file the name stays, which its results have, too.
+static void add_without_path(const char *line, size_t len, agrl_buf *out) {
+  static const char *const options[] = {"--config ",         "--run-dir ",     "--data ",           "--out ",
+                                        "--set data.eval=", "--set data.dev=", "--set data.rules=", "--set model.init="};
+  static const char *const hashed[] = {"config ", "rules ", "train ", "dev ", "eval "};
+  size_t head = 0, tail = 0;  // what is kept, from the beginning and from the end
+  for (size_t i = 0; i < sizeof options / sizeof *options && !head; i++)
+    if (!strncmp(line, options[i], strlen(options[i]))) head = strlen(options[i]);
+  for (size_t i = 0; i < sizeof hashed / sizeof *hashed && !head; i++) {
+    if (strncmp(line, hashed[i], strlen(hashed[i])) != 0) continue;
+    head = strlen(hashed[i]);
+    const char before = i < 3 ? ' ' : '/';
+    while (head + tail < len && line[len - 1 - tail] != before) tail++;
+  }
+  if (!head) head = len;
+  agrl_buf_add(out, line, head);
+  agrl_buf_add(out, line + len - tail, tail);
+}
+
+bool exp_same_settings(const char *a, const char *b) {
+  const char *const texts[] = {a, b};
+  agrl_buf bare[2] = {{0}, {0}};
+  for (int i = 0; i < 2; i++)
+    for (const char *line = texts[i]; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+      add_without_path(line, strcspn(line, "\n"), &bare[i]);
+      agrl_buf_addc(&bare[i], '\n');
+    }
+  bool same = bare[0].len == bare[1].len && (!bare[0].len || !memcmp(bare[0].data, bare[1].data, bare[0].len));
+  agrl_buf_release(&bare[0]);
+  agrl_buf_release(&bare[1]);
+  return same;
+}
+
 // That text is kept in the directory: with other settings its results belong to another experiment. first: the first file that is
 // made there; without it there are no results, and what was refused may be corrected.
 static agrl_rc same_settings(const agrl_buf *now, const char *dir, const char *first, bool keep, agrl_error *err) {
@@ -163,7 +197,7 @@ static agrl_rc same_settings(const agrl_buf *now, const char *dir, const char *f
   agrl_rc rc = keep ? agrl_file_mkdirs(dir, err) : AGRL_OK;
   if (!rc && keep && !(agrl_file_exists(path) && agrl_file_exists(made))) rc = agrl_file_write_atomic(path, now->data, now->len, err);
   if (!rc) rc = agrl_file_read(path, 1 << 20, &before, err);
-  if (!rc && (before.len != now->len || memcmp(before.data, now->data, now->len) != 0))
+  if (!rc && !exp_same_settings(before.len ? before.data : "", now->data))
     rc = agrl_fail(err, AGRL_ECONFIG, "%s was made with other settings, configuration, rules or data (%s); remove the directory to make it again, or use another --out",
                    dir, path);
   agrl_buf_release(&before);

@@ -41,6 +41,8 @@ void exp_release(experiment *e);
 // The configuration that an arm's runs have (arm NULL: a start's), but for data, seed and directories; agrl_config_release.
 agrl_rc exp_effective(const experiment *e, const exp_arm *arm, agrl_config *out, agrl_error *err);
 char *exp_run_dir(const char *out, int64_t seed, const char *arm);  // arm NULL: the seed's start; caller frees
+// Do two texts of settings.txt tell of the same settings and contents, wherever directories and files are and however they are named?
+bool exp_same_settings(const char *a, const char *b);
 #define EXP_DONE "done"  // file in a run's directory, written when the run has ended well
 
 // Student's t. p: two-sided tail beyond |t|; quantile: t whose two-sided tail is 0.05. df >= 1.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# agrlctl experiment: a grid over arms and two seeds runs, stops on a signal and goes on without doing anything twice, tables what came
-# out, and refuses results of other settings, another configuration or other data.
+# agrlctl experiment: a grid over arms and two seeds runs, stops on a signal and goes on, moved, without doing anything twice, tables what
+# came out, and refuses results of other settings, another configuration or other data.
 . "$(dirname "$0")/lib.sh"
 cat >"$work/grid.yaml" <<YAML
 name: grid
@@ -37,7 +37,12 @@ wait $pid || code=$?
 started=$(find "$out" -name settings.txt -path '*seed8*' | wc -l)
 [ "$started" = 0 ] || die "it went on after the signal"
 
+# It goes on in another place, by another spelling of the same files.
+mv "$out" "$work/moved"
+out=$work/moved
+sed -i "s|config: tiny|config: $work/../${work##*/}/tiny|; s|data.rules: rules|data.rules: ./rules|" "$work/grid.yaml"
 go || { tail -30 "$work/log"; die 'the experiment fails'; }
+[ ! -e "$work/out" ] || die 'the moved experiment went on in the old place'
 ! grep -q 'run [12] of 10' "$work/log" || die 'a run that was done is made again'
 for arm in none,lr=0.0001 none,lr=0.0002 rl,lr=0.0001 rl,lr=0.0002; do
   for seed in 7 8; do
@@ -61,6 +66,9 @@ sed -i 's/grpo.versions: 3/grpo.versions: 2/' "$work/grid.yaml"
 echo '# edited' >>"$work/rules.yaml"
 refused 78 'was made with other settings' --table
 cp "$rules" "$work/rules.yaml"
+echo '# edited' >>"$work/tiny.yaml"
+refused 78 'was made with other settings' --table
+cp "$here/tiny.yaml" "$work/tiny.yaml"
 sed -i 's/eval: 40/eval: 44/' "$work/grid.yaml"
 refused 78 'seed7/data was made with other settings'
 
@@ -78,6 +86,14 @@ refused 78 'train.jsonl'
 ! grep -q 'its logs are in' "$work/log" || die 'logs are named that do not exist'
 sed -i 's/eval: train.jsonl/eval: eval.jsonl/' "$work/grid.yaml"
 go && grep -q '1 of 1 runs done' "$out/results.txt" || { cat "$work/log"; die 'a corrected experiment is refused'; }
+# The user's data elsewhere: as long as it is the same.
+mkdir "$work/else"
+cp "$work"/{grid,tiny,rules}.yaml "$work"/{train,eval}.jsonl "$work/else"
+copy() { agrlctl experiment "$work/else/grid.yaml" --out "$out" --table >"$work/log" 2>&1; }
+copy || { cat "$work/log"; die 'a copy of the same data is refused'; }
+sed -i 1d "$work/else/train.jsonl"
+copy && die 'other data is taken for the same'
+grep -q 'was made with other settings' "$work/log" || { cat "$work/log"; die 'other data is not said to be'; }
 
 # A run that is asked to end before its last version is not done, though it ends well and somebody wrote its report.
 sed -i 's/sft.steps: 3/sft.steps: 100000/' "$work/grid.yaml"

@@ -134,6 +134,47 @@ static void shipped_files_are_sound(void **state) {
   }
 }
 
+#define MADE                                                                                                                        \
+  "up\n--config etc/experiments/../base.yaml\n--run-dir /out/seed4/a\n--data /out/seed4/data/train.jsonl\n--set data.eval=/out/eval.jsonl\n" \
+  "--set run.seed=4\n--set data.rules=etc/rules.yaml\n--set model.init=/out/seed4/start/checkpoints/sft\n--set sft.steps=0\n"              \
+  "data make\n--out /out/seed4/data\n--seed 4\n--train 24000\nconfig etc/experiments/../base.yaml 6e24\nrules etc/rules.yaml 598c\n"      \
+  "train /d/train.jsonl 11aa\neval /d/one.jsonl 22bb\n"
+
+// One place changed. Where directories and files are makes no difference; what is in them, and any other setting, does.
+static void same(bool want, const char *what, const char *other) {
+  agrl_buf text = {0};
+  const char *at = strstr(MADE, what);
+  assert_non_null(at);
+  agrl_buf_addf(&text, "%.*s%s%s", (int)(at - MADE), MADE, other, at + strlen(what));
+  if (exp_same_settings(MADE, text.data) != want) fail_msg("'%s' and '%s' are %s", what, other, want ? "different" : "the same");
+  agrl_buf_release(&text);
+}
+
+static void settings_are_compared_without_paths(void **state) {
+  same(true, "etc/experiments/../base.yaml\n", "/etc/agrl/base.yaml\n");
+  same(true, "--run-dir /out/seed4/a", "--run-dir /a copy/seed4/a");
+  same(true, "--data /out/", "--data copy/");
+  same(true, "data.eval=/out/eval.jsonl", "data.eval=copy/eval.jsonl");
+  same(true, "data.rules=etc/rules.yaml", "data.rules=/etc/agrl/rules.yaml");
+  same(true, "model.init=/out/", "model.init=/copy/");
+  same(true, "--out /out/", "--out /copy/");
+  same(true, "config etc/experiments/../base.yaml", "config /etc/agrl/an other.yaml");
+  same(true, "rules etc/rules.yaml", "rules r.yaml");
+  same(true, "train /d/train.jsonl", "train t.jsonl");
+  same(true, "eval /d/one.jsonl", "eval /else/one.jsonl");
+  same(false, "one.jsonl", "two.jsonl");  // the results have another name
+  same(false, "6e24", "6e25");
+  same(false, "598c", "598d");
+  same(false, "11aa", "11ab");
+  same(false, "22bb", "22bc");
+  same(false, "24000", "24001");
+  same(false, "run.seed=4", "run.seed=5");
+  same(false, "--set sft.steps=0\n", "");
+  same(false, "--set model.init=/out/seed4/start/checkpoints/sft\n", "");
+  same(false, "eval /d/one.jsonl 22bb\n", "");
+  assert_false(exp_same_settings("", MADE));
+}
+
 // Two-sided 5 % points of Student's t from any printed table.
 static void t_equals_the_tables(void **state) {
   static const double table[][2] = {{1, 12.7062}, {2, 4.30265}, {4, 2.77645}, {9, 2.26216}, {30, 2.04227}, {120, 1.97993}};
@@ -263,7 +304,7 @@ static int clean(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(reads_the_cross_product), cmocka_unit_test(arms_begin_with_the_start), cmocka_unit_test(refuses_by_name_and_place),
-                                     cmocka_unit_test(arms_have_a_limit), cmocka_unit_test(shipped_files_are_sound),
+                                     cmocka_unit_test(arms_have_a_limit), cmocka_unit_test(shipped_files_are_sound), cmocka_unit_test(settings_are_compared_without_paths),
                                      cmocka_unit_test(t_equals_the_tables), cmocka_unit_test(means_leave_out_what_is_missing),
                                      cmocka_unit_test(tables_what_is_done)};
   if (!mkdtemp(dir)) return 1;
