@@ -67,7 +67,8 @@ static void add_point(report_curve *c, const agrl_json *result, double version) 
   double ci[2] = {NAN, NAN};
   report_interval(result, "macro_f1", ci);
   c->points = agrl_xreallocarray(c->points, c->n + 1, sizeof *c->points);
-  c->points[c->n++] = (report_point){version, report_number(result, "macro_f1"), ci[0], ci[1], report_number(result, "n")};
+  c->points[c->n++] = (report_point){version, report_number(result, "macro_f1"), ci[0], ci[1], report_number(result, "n"),
+                                     report_number(result, "epoch")};
 }
 
 static int by_version(const void *a, const void *b) {
@@ -81,6 +82,42 @@ static report_curve *curve_of(report *r, const char *name) {
   if (r->n_curves == REPORT_MAX_SPLITS) return leave_out(r, name), NULL;
   r->curves[r->n_curves] = (report_curve){.name = agrl_xstrdup(name)};
   return &r->curves[r->n_curves++];
+}
+
+// First step that was trained or evaluated in a later epoch: from there on the epoch's own versions did not survive.
+static double end_of(const report *r, double epoch) {
+  double first = INFINITY;
+  for (size_t i = 0; i < r->series.n; i++) {
+    const ctl_point *p = &r->series.points[i];
+    if (p->rl && floor(ldexp(p->version, -32)) > epoch) first = fmin(first, p->step);
+  }
+  for (size_t k = 0; k < r->n_curves; k++)
+    for (size_t i = 0; i < r->curves[k].n; i++)
+      if (r->curves[k].points[i].epoch > epoch) first = fmin(first, r->curves[k].points[i].version);
+  return first;
+}
+
+static void drop_dead(report *r) {
+  for (size_t k = 0; k < r->n_curves; k++) {
+    report_curve *c = &r->curves[k];
+    size_t alive = 0;
+    for (size_t i = 0; i < c->n; i++)
+      if (c->points[i].version < end_of(r, c->points[i].epoch)) c->points[alive++] = c->points[i];
+    c->n = alive;
+  }
+}
+
+static void drop_empty(report *r) {
+  size_t kept = 0;
+  for (size_t k = 0; k < r->n_curves; k++) {
+    if (r->curves[k].n) {
+      r->curves[kept++] = r->curves[k];
+      continue;
+    }
+    free(r->curves[k].name);
+    free(r->curves[k].points);
+  }
+  r->n_curves = kept;
 }
 
 static agrl_rc add_curves(report *r, agrl_error *err) {
@@ -102,6 +139,8 @@ static agrl_rc add_curves(report *r, agrl_error *err) {
       if (!strcmp(r->splits[i].name, c->name) && report_number(r->splits[i].before, "n") == c->points[0].n) add_point(c, r->splits[i].before, 0);
     qsort(c->points, c->n, sizeof *c->points, by_version);
   }
+  drop_dead(r);
+  drop_empty(r);
   return rc;
 }
 

@@ -16,10 +16,12 @@ typedef struct report_split {  // results of agrl-eval; NULL when not there
 } report_split;
 
 typedef struct report_point {  // a version evaluated while training
-  double version, value, low, high, n;  // macro F1; rows
+  double version, value, low, high, n, epoch;  // macro F1; rows
 } report_point;
 
-typedef struct report_curve {  // of one split, by version; the SFT checkpoint, where evaluated on as many rows, is version 0
+// Of one split, by version; the SFT checkpoint, where evaluated on as many rows, is version 0. Versions that a fork of the learner
+// gave up (common/wire/version.h) are not in it.
+typedef struct report_curve {
   char *name;
   report_point *points;
   size_t n;

@@ -33,15 +33,17 @@ static int teardown(void **state) {
 
 static void put(const char *label, const char *split, unsigned version, unsigned rows, double f1) {
   char *folder = agrl_xasprintf("%s/eval/%s", dir, label), *path = agrl_xasprintf("%s/%s.json", folder, split);
+  unsigned epoch = 1;
+  sscanf(label, "v%u-", &epoch);
   char *text = agrl_xasprintf(
-      "{\"version\":%u,\"epoch\":1,\"split\":\"%s\",\"n\":%u,\"accuracy\":0.5,\"accuracy_ci\":[0.4,0.6],\"macro_f1\":%g,\"macro_f1_ci\":[%g,%g],"
+      "{\"version\":%u,\"epoch\":%u,\"split\":\"%s\",\"n\":%u,\"accuracy\":0.5,\"accuracy_ci\":[0.4,0.6],\"macro_f1\":%g,\"macro_f1_ci\":[%g,%g],"
       "\"f1\":{\"4\":0.713,\"3\":0.5,\"2\":null,\"1\":1},\"f1_ci\":{\"4\":[0.6,0.8],\"3\":[0.4,0.6],\"2\":[null,null],\"1\":[1,1]},"
       "\"by_type\":{\"<script>alert(1)</script>\":{\"n\":3,\"accuracy\":0.5,\"macro_f1\":0.25,\"macro_f1_ci\":[0.1,0.4]}},"
       "\"confusion\":[[7,0,0,0],[0,11,0,0],[0,0,13,0],[17,0,0,19]],\"unreadable\":[0,0,0,23],"
       "\"argmax\":{\"macro_f1\":0.625,\"macro_f1_ci\":[0.5,0.75]},\"calibration\":{\"ece\":0.0875,\"bins\":[{\"n\":50,\"confidence\":0.5,\"accuracy\":0.25},"
       "{\"n\":4,\"confidence\":0.9,\"accuracy\":1}]},\"threshold\":{\"b\":0.375,\"chosen_on\":\"a & b\",\"dev_n\":9,\"macro_f1\":0.8125},"
       "\"pass_at_k\":[{\"k\":1,\"value\":0.5,\"value_ci\":[0.4,0.6]},{\"k\":2,\"value\":0.75,\"value_ci\":[0.7,0.8]}]}",
-      version, split, rows, f1, f1 - 0.05, f1 + 0.05);
+      version, epoch, split, rows, f1, f1 - 0.05, f1 + 0.05);
   assert_int_equal(agrl_file_mkdirs(folder, NULL), AGRL_OK);
   assert_int_equal(agrl_file_write_atomic(path, text, strlen(text), NULL), AGRL_OK);
   free(folder);
@@ -145,6 +147,34 @@ static void what_is_left_out_is_told(void **state) {
   free(path);
 }
 
+static void curve_is(size_t n, const double points[][2]) {
+  report r;
+  assert_int_equal(report_load(&r, &config, NULL, NULL), AGRL_OK);
+  assert_true(r.n_curves == 2 && r.curves[0].n == 1 && r.curves[1].n == n);  // "dev", "eval"
+  for (size_t i = 0; i < n; i++) assert_true(r.curves[1].points[i].version == points[i][0] && r.curves[1].points[i].value == points[i][1]);
+  report_release(&r);
+}
+
+// Where the learner forked, versions of the older epoch from there on are of weights that did not survive.
+static void a_dead_line_is_not_in_the_curve(void **state) {
+  put("sft", "eval", 0, 400, 0.25);
+  put("v00000001-00000010", "eval", 10, 400, 0.5);
+  put("v00000001-00000010", "dev", 10, 400, 0.5);
+  put("v00000001-00000020", "eval", 20, 400, 0.625);
+  put("v00000001-00000030", "eval", 30, 400, 0.75);
+  put("v00000001-00000040", "eval", 40, 400, 0.875);
+  put("v00000001-00000040", "dev", 40, 400, 0.875);
+  put("v00000001-00000040", "late", 40, 400, 0.875);  // nothing is left of it
+  put("v00000002-00000030", "eval", 30, 400, 0.375);
+  curve_is(4, (const double[][2]){{0, 0.25}, {10, 0.5}, {20, 0.625}, {30, 0.375}});
+  // Where it forked is known to the version from the training's lines.
+  static const char lines[] = "{\"phase\":\"rl\",\"step\":14,\"version\":4294967310}\n{\"phase\":\"rl\",\"step\":15,\"version\":8589934607}\n";
+  char *path = agrl_path_join(dir, "metrics.jsonl");
+  assert_int_equal(agrl_file_write_atomic(path, lines, strlen(lines), NULL), AGRL_OK);
+  curve_is(3, (const double[][2]){{0, 0.25}, {10, 0.5}, {30, 0.375}});
+  free(path);
+}
+
 static void nothing(void **state) {
   report r;
   agrl_buf html = {0};
@@ -158,6 +188,7 @@ static void nothing(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(everything, setup, teardown),
                                      cmocka_unit_test_setup_teardown(what_is_left_out_is_told, setup, teardown),
+                                     cmocka_unit_test_setup_teardown(a_dead_line_is_not_in_the_curve, setup, teardown),
                                      cmocka_unit_test_setup_teardown(nothing, setup, teardown)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
