@@ -86,7 +86,7 @@ double eval_pass_at(size_t samples, size_t right, size_t k);
 // them. NaN when the class is no row's gold; when no class is.
 double eval_f1(const size_t *counts, int k, int class);
 double eval_macro_f1(const size_t *counts, int k);
-double eval_ndcg10(const eval_item *const *items, size_t n);  // of one query; NaN without two tiers, or without scores
+double eval_ndcg10(const eval_item *const *items, size_t n);  // of one query, ties averaged; NaN without two tiers, or scores
 
 typedef struct eval_options {
   const char *checkpoint;  // Hugging Face directory

@@ -98,17 +98,34 @@ static int by_score_down(const void *a, const void *b) {
   return x->score != y->score ? (x->score < y->score) - (x->score > y->score) : (x > y) - (x < y);
 }
 
-static int by_gold_down(const void *a, const void *b) { return *(const int *)b - *(const int *)a; }
+static int by_gold_down(const void *a, const void *b) {
+  const eval_item *x = *(const eval_item *const *)a, *y = *(const eval_item *const *)b;
+  return y->gold - x->gold;
+}
 
-static double dcg(const int *gold, size_t n) {
+static double gain(const eval_item *it) { return exp2(it->gold - 1) - 1; }
+
+static double discount(size_t place) { return place < 10 ? 1 / log2((double)place + 2) : 0; }
+
+static double best_dcg(const eval_item *const *p, size_t n) {
   double sum = 0;
-  for (size_t i = 0; i < n && i < 10; i++) sum += (exp2(gold[i] - 1) - 1) / log2((double)i + 2);
+  for (size_t i = 0; i < n; i++) sum += gain(p[i]) * discount(i);
+  return sum;
+}
+
+// Expected over the orders that items of one score could stand in: each has the mean discount of their places.
+static double expected_dcg(const eval_item *const *p, size_t n) {
+  double sum = 0;
+  for (size_t i = 0, j; i < n; i = j) {
+    double gains = 0, discounts = 0;
+    for (j = i; j < n && p[j]->score == p[i]->score; j++) gains += gain(p[j]), discounts += discount(j);
+    sum += gains * discounts / (double)(j - i);
+  }
   return sum;
 }
 
 double eval_ndcg10(const eval_item *const *items, size_t n) {
   const eval_item **p = agrl_xcalloc(n + 1, sizeof *p);
-  int *gold = agrl_xcalloc(n + 1, sizeof *gold);
   bool defined = n > 1;
   for (size_t i = 0; i < n; i++) {
     p[i] = items[i];
@@ -117,12 +134,10 @@ double eval_ndcg10(const eval_item *const *items, size_t n) {
   double value = NAN;
   if (defined) {
     qsort(p, n, sizeof *p, by_score_down);
-    for (size_t i = 0; i < n; i++) gold[i] = p[i]->gold;
-    double got = dcg(gold, n);
-    qsort(gold, n, sizeof *gold, by_gold_down);
-    if (gold[0] != gold[n - 1]) value = got / dcg(gold, n);
+    double got = expected_dcg(p, n);
+    qsort(p, n, sizeof *p, by_gold_down);
+    if (p[0]->gold != p[n - 1]->gold) value = got / best_dcg(p, n);
   }
   free(p);
-  free(gold);
   return value;
 }

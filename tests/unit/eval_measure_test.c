@@ -74,6 +74,28 @@ static void ndcg_orders_by_score(void **state) {
   assert_true(isnan(m.ndcg10.value));  // no query with two candidates
 }
 
+// Products of one score: the mean over all orders they could stand in, whatever order the rows are in.
+static void ndcg_of_ties_is_the_mean_over_their_orders(void **state) {
+  static const int orders[6][3] = {{4, 2, 1}, {4, 1, 2}, {2, 4, 1}, {2, 1, 4}, {1, 4, 2}, {1, 2, 4}};
+  const double second = 1 / log2(3), best = 7 + second;
+  eval_measures m;
+  for (int o = 0; o < 6; o++) {
+    eval_item same[3], two[4] = {item(1, 1, true, "", "q", 3)};
+    for (int i = 0; i < 3; i++) same[i] = item(orders[o][i], 1, true, "", "q", 2.5);
+    measure(same, 3, &m);
+    NEAR(m.ndcg10.value, 8 / 3.0 * (1 + second + 0.5) / best);
+    for (int i = 0; i < 3; i++) two[i + 1] = item(orders[o][i], 1, true, "", "q", orders[o][i] == 1 ? 1 : 2);
+    measure(two, 4, &m);
+    NEAR(m.ndcg10.value, 8 / 2.0 * (second + 0.5) / best);
+  }
+  eval_item eleven[11];  // of which one stands beyond the tenth place
+  double discounts = 0;
+  for (int i = 0; i < 11; i++) eleven[i] = item(i == 10 ? 4 : 1, 1, true, "", "q", 1);
+  for (int i = 0; i < 10; i++) discounts += 1 / log2(i + 2);
+  measure(eleven, 11, &m);
+  NEAR(m.ndcg10.value, discounts / 11);
+}
+
 static void same_items_same_interval(void **state) {
   eval_item items[40];
   for (int i = 0; i < 40; i++) {
@@ -546,6 +568,7 @@ static void an_item_is_written_whole(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(measures_by_hand),
                                      cmocka_unit_test(ndcg_orders_by_score),
+                                     cmocka_unit_test(ndcg_of_ties_is_the_mean_over_their_orders),
                                      cmocka_unit_test(same_items_same_interval),
                                      cmocka_unit_test(nothing_measured_is_undefined),
                                      cmocka_unit_test(an_interval_is_over_what_is_defined),
