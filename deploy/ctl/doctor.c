@@ -17,13 +17,16 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/ckpt/hf.h"
+#include "common/conf/targets.h"
+#include "common/model/lora.h"
 #include "common/net/net.h"
 #include "deploy/ctl/ctl.h"
 #include "reward/rules.h"
 
 static const char usage[] =
     "usage: agrlctl doctor [--run-dir DIR | --config FILE]\n"
-    "Checks programs, processor, memory, disk, ports, sockets, rule file and data; exit code 0 when nothing is wrong.\n";
+    "Checks programs, processor, model and memory, disk, ports, sockets, rule file and data; exit code 0 when nothing is wrong.\n";
 
 typedef enum { OK, NOTE, WRONG } verdict;
 
@@ -65,20 +68,58 @@ static void check_cpu(void) {
   if (cores < 2) tell(NOTE, "processor", "one core: actors and learner take turns");
 }
 
-static void check_memory(const agrl_config *c) {
-  double free_mib = (double)sysconf(_SC_AVPHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / 1048576;
+// Parameters of the model that model.init leads to, and of adapters on it.
+static agrl_rc count_init(const agrl_config *c, double *params, double *adapters, agrl_error *err) {
+  agrl_spec spec;
+  agrl_layout *layout = NULL;
+  agrl_lora *lora = NULL;
+  unsigned targets;
+  agrl_rc rc = agrl_ckpt_load_spec(c->model.init, &spec, err);
+  if (!rc) rc = agrl_layout_new(&spec, &layout, err);
+  if (!rc) *params = (double)agrl_layout_params(layout);
+  if (!rc && c->lora.rank) {
+    rc = agrl_targets_parse(c->lora.targets, &targets, err);
+    if (!rc) rc = agrl_lora_new(layout, (size_t)c->lora.rank, c->lora.alpha, targets, &lora, err);
+    if (!rc) *adapters = (double)agrl_layout_params(lora->layout);
+  }
+  agrl_lora_free(lora);
+  agrl_layout_free(layout);
+  return rc;
+}
+
+static double count_fresh(const agrl_config *c) {
+  double h = (double)c->model.hidden, layers = (double)c->model.layers;
+  return (double)c->model.vocab * h + layers * (2.5 * h * h + 3 * h * (double)c->model.ffn);
+}
+
+// As deploy/doc/ARCHITECTURE.md counts, in bytes a parameter. Learner: weights, gradients, moments, copies, reference; actors:
+// weights and packed matrices, twice around a swap; and for each process what batches and caches take.
+static double needed_mib(const agrl_config *c, double params, double adapters) {
+  double learner = c->lora.rank ? 16 * params + 24 * adapters : 26 * params, actor = (c->lora.rank ? 10 : 8) * params;
+  return (learner + actor * (double)c->actor.count) / 1048576 + 256 * (double)(c->actor.count + 1);
+}
+
+static double available_mib(void) {
+  double mib = (double)sysconf(_SC_AVPHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / 1048576;
   FILE *f = fopen("/proc/meminfo", "re");
   char line[128];
   unsigned long long kib;
   while (f && fgets(line, sizeof line, f))
-    if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1) free_mib = (double)kib / 1024;
+    if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1) mib = (double)kib / 1024;
   if (f) fclose(f);
-  double h = (double)c->model.hidden, layers = (double)c->model.layers;
-  double params = (double)c->model.vocab * h + layers * (2.5 * h * h + 3 * h * (double)c->model.ffn);
-  // weights, gradients, moments, reference, copies
-  double need = params * 4 * 6 / 1048576 + 256 * (double)(c->actor.count + 1);
-  tell(free_mib > need ? OK : NOTE, "memory", "%.0f MiB available, about %.0f MiB needed%s", free_mib, need,
-       free_mib > need ? "" : "; use a smaller model or fewer actors");
+  return mib;
+}
+
+static void check_memory(const agrl_config *c) {
+  agrl_error err = {0};
+  double params = count_fresh(c), adapters = 0, available = available_mib();
+  if (*c->model.init && count_init(c, &params, &adapters, &err)) {
+    tell(WRONG, "model", "model.init: %s", err.msg);
+    return;
+  }
+  double need = needed_mib(c, params, adapters);
+  tell(available > need ? OK : NOTE, "memory", "%.0f MiB available, about %.0f MiB needed for %.1f million parameters%s", available, need,
+       params / 1e6, available > need ? "" : "; use a smaller model or fewer actors");
 }
 
 static void check_run_dir(const agrl_config *c) {
@@ -205,6 +246,7 @@ static int run(int argc, char **argv) {
   check_rules(&job.config);
   check_data("data.train", job.config.data.train);
   check_data("data.eval", job.config.data.eval);
+  if (*job.config.data.dev) check_data("data.dev", job.config.data.dev);
   ctl_job_release(&job);
   if (wrong) printf("%d thing%s to correct\n", wrong, wrong > 1 ? "s" : "");
   return wrong ? agrl_rc_exit(AGRL_ECONFIG) : 0;
