@@ -12,7 +12,7 @@ echo '{"model_type": "llama", "hidden_size": 576, "intermediate_size": 1536, "nu
 doctor() {  # doctor MODEL [LINE]: with model.init MODEL and one more line of configuration
   { grep -v '^model:' "$here/tiny.yaml"; echo "model: {init: $1, context: 176}"; echo "${2:-}"
     echo "data: {train: $train, eval: $eval, dev: $work/dev.jsonl}"; } >"$work/agrl.yaml"
-  agrlctl doctor --config "$work/agrl.yaml" >"$work/out" 2>&1 || true  # ports may be in use
+  agrlctl doctor --config "$work/agrl.yaml" --run-dir "$run" >"$work/out" 2>&1 || true  # ports may be in use
 }
 has() { grep -Eq "$1" "$work/out" || { cat "$work/out"; die "no '$1'"; }; }
 
