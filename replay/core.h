@@ -38,7 +38,6 @@ typedef struct replay_group {
 typedef struct replay_actor {
   char name[256];
   uint8_t peer_len, peer[64];    // of the connection that asked last
-  uint64_t version, asked_ns;
 } replay_actor;
 
 typedef struct replay_counts {   // since start, for metrics
@@ -46,7 +45,7 @@ typedef struct replay_counts {   // since start, for metrics
   uint64_t reissues_lease, reissues_restart;  // groups, once per time
   uint64_t removals[REPLAY_CAUSE_N], purged;
   uint64_t guided_groups, plain_groups, climbs[REPLAY_MAX_LEVELS + 1], solved[REPLAY_MAX_LEVELS + 1], last_calls;
-  uint64_t ready, leased, trained, double_trained, returned;
+  uint64_t ready, leased, double_trained, returned;
 } replay_counts;
 
 typedef struct replay_core {

@@ -10,6 +10,7 @@
 #include "replay/serve.h"
 
 #define NO_DEADLINE_NS (10 * UINT64_C(1000000000))
+#define WAIT_MAX_MS UINT64_C(3600000)  // of a deadline, which is anybody's number
 #define PATIENCE_MAX_NS (5 * UINT64_C(1000000000))  // for groups that this batch would make too old
 #define RETRY_MS 50
 
@@ -50,7 +51,6 @@ static void answer_batch(agrl_svc *s, agrl_msg_batch *batch) {
     d->served_requests++;
   } else {
     out.batch.retry_ms = RETRY_MS;
-    d->starved_requests++;
   }
   replay_metrics_blocked(d->metrics, true, agrl_since_s(h->since_ns));
   h->active = false;
@@ -80,9 +80,12 @@ static void on_batch_request(agrl_svc *s, const agrl_peer *peer, const agrl_msg 
   replay_daemon *d = s->state;
   agrl_error err = {0};
   uint64_t now = agrl_mono_ns(), wall_ms = agrl_wall_ns() / 1000000u, wait_ns = NO_DEADLINE_NS;
-  if (m->deadline_ms) wait_ns = m->deadline_ms > wall_ms ? (m->deadline_ms - wall_ms) * 1000000u : 0;
+  if (m->deadline_ms) {
+    const uint64_t left_ms = m->deadline_ms > wall_ms ? m->deadline_ms - wall_ms : 0;
+    wait_ns = (left_ms < WAIT_MAX_MS ? left_ms : WAIT_MAX_MS) * 1000000u;
+  }
   d->held.active = false;  // one learner, one request: a former one has been given up by its sender
-  if (replay_serve_arrive(&d->core, m->batch_request.version, &err)) {
+  if (replay_serve_skip_ids(&d->core, m->batch_request.max_group, &err) || replay_serve_arrive(&d->core, m->batch_request.version, &err)) {
     answer_error(s, peer, m, &err);
     return;
   }

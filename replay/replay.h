@@ -35,7 +35,7 @@ typedef struct replay_daemon {
   replay_store_stat stat;
   replay_starve starve;
   uint64_t last_second_ns, last_readers_ns;
-  uint64_t served_requests, starved_requests;
+  uint64_t served_requests;
   bool open, timers;
 } replay_daemon;
 

@@ -77,8 +77,6 @@ static uint32_t actor_of(replay_core *c, const replay_ask *ask) {
   if (a->peer_len && (a->peer_len != len || memcmp(a->peer, ask->peer, len) != 0)) free_leases(c, i);
   a->peer_len = (uint8_t)len;
   if (len) memcpy(a->peer, ask->peer, len);
-  a->version = ask->version;
-  a->asked_ns = ask->now_ns;
   return i;
 }
 

@@ -16,7 +16,8 @@
 //      still corrects it.
 //   5. HELLO makes the store agree with the journal: listed groups are TRAINED at the listed version; groups TRAINED after
 //      the checkpoint and not listed belong to weights that did not survive and are READY again. Group ids are never
-//      reused, not even by a store that was lost: the highest id in the journal pushes the counter on.
+//      reused, not even by a store that was lost: the highest id in the journal, in HELLO and in every request for a batch,
+//      pushes the counter on.
 // Killing replay before a commit leaves the state of before (nobody was told), after it the state of after: every answer is
 // sent after its commit, and a repeated request is answered from that state: arrive, TRAINED and HELLO are idempotent.
 #include "replay/serve.h"
@@ -53,33 +54,55 @@ static bool of_other_method(const replay_core *c, const replay_group *g) {
   return c->conf->run.method == AGRL_METHOD_DPO ? g->rec.n_chosen > 2 && c->conf->grpo.zero_spread != AGRL_ZERO_KEEP : pair;
 }
 
-static void sweep(replay_core *c) {
+static bool group_too_old(const replay_core *c, const replay_group *g) {
+  return g->rec.state <= REPLAY_READY && too_old(c, replay_core_oldest(g));
+}
+
+static bool any_unfit(const replay_core *c) {
+  for (size_t i = 0; i < c->n_groups; i++)
+    if (of_other_method(c, c->groups[i]) || group_too_old(c, c->groups[i])) return true;
+  return false;
+}
+
+static agrl_rc sweep(replay_core *c, void *user, agrl_error *err) {
+  (void)user;
+  (void)err;
   for (size_t i = 0; i < c->n_groups; i++) {
     replay_group *g = c->groups[i];
     if (of_other_method(c, g)) replay_core_retire(c, g, REPLAY_CAUSE_METHOD);
-    else if (g->rec.state <= REPLAY_READY && too_old(c, replay_core_oldest(g))) replay_core_retire(c, g, REPLAY_CAUSE_STALE);
+    else if (group_too_old(c, g)) replay_core_retire(c, g, REPLAY_CAUSE_STALE);
   }
+  return AGRL_OK;
 }
 
 static agrl_rc arrive(replay_core *c, void *user, agrl_error *err) {
   uint64_t version = *(const uint64_t *)user;
-  (void)err;
   c->meta.version = version;
   for (size_t i = 0; i < c->n_groups; i++) {
     replay_group *g = c->groups[i];
     if (g->rec.state == REPLAY_LEASED && g->rec.lease_version == version) return_to_ready(c, g);
   }
-  sweep(c);
-  return AGRL_OK;
+  return sweep(c, NULL, err);
 }
 
 static bool arrival_changes(const replay_core *c, uint64_t version) {
   if (version != c->meta.version) return true;
-  for (size_t i = 0; i < c->n_groups; i++) {
-    const replay_group *g = c->groups[i];
-    if (g->rec.state == REPLAY_LEASED ? g->rec.lease_version == version : of_other_method(c, g) || too_old(c, replay_core_oldest(g))) return true;
-  }
-  return false;
+  for (size_t i = 0; i < c->n_groups; i++)
+    if (c->groups[i]->rec.state == REPLAY_LEASED && c->groups[i]->rec.lease_version == version) return true;
+  return any_unfit(c);
+}
+
+static agrl_rc skip_ids(replay_core *c, void *user, agrl_error *err) {
+  (void)err;
+  c->meta.next_group = *(const uint64_t *)user + 1;
+  return AGRL_OK;
+}
+
+agrl_rc replay_serve_skip_ids(replay_core *c, uint64_t max_group, agrl_error *err) {
+  if (max_group < c->meta.next_group || max_group == UINT64_MAX) return AGRL_OK;
+  agrl_logw("event=ids_skipped next_group=%" PRIu64 " max_group=%" PRIu64 " cause=\"the learner has trained groups that this store does not know\"",
+            c->meta.next_group, max_group);
+  return replay_core_write(c, skip_ids, &max_group, err);
 }
 
 agrl_rc replay_serve_arrive(replay_core *c, uint64_t version, agrl_error *err) {
@@ -94,18 +117,18 @@ agrl_rc replay_serve_arrive(replay_core *c, uint64_t version, agrl_error *err) {
 typedef enum { LOAD_OK, LOAD_TOO_MUCH, LOAD_BAD } load_result;
 
 // Whole groups only: *bytes grows by the records of a group that fits. One too large for any answer is as good as unreadable.
-static load_result load_group(replay_core *c, const replay_group_rec *rec, size_t *bytes, agrl_arena *arena, agrl_group *out) {
+// why: set when a record could not be read.
+static load_result load_group(replay_core *c, const replay_group_rec *rec, size_t *bytes, agrl_arena *arena, agrl_group *out, agrl_error *why) {
   agrl_msg_scored *members = agrl_arena_alloc(arena, rec->n_chosen * sizeof *members);
   agrl_buf b = {0};
   size_t size = 0;
   load_result result = rec->n_chosen ? LOAD_OK : LOAD_BAD;
   for (size_t i = 0; i < rec->n_chosen && result == LOAD_OK; i++) {
-    agrl_error err = {0};
     agrl_buf_clear(&b);
-    agrl_rc rc = replay_store_get_trace(c->store, &(replay_trace_key){rec->id, rec->chosen[i]}, &b, &err);
-    if (!rc) rc = agrl_scored_unpack(b.data, b.len, arena, &members[i], &err);
+    agrl_rc rc = replay_store_get_trace(c->store, &(replay_trace_key){rec->id, rec->chosen[i]}, &b, why);
+    if (!rc) rc = agrl_scored_unpack(b.data, b.len, arena, &members[i], why);
     if (rc) {
-      agrl_loge("event=trace_unreadable group=%" PRIu64 " member=%u cause=\"%s\"", rec->id, rec->chosen[i], err.msg);
+      agrl_loge("event=trace_unreadable group=%" PRIu64 " member=%u cause=\"%s\"", rec->id, rec->chosen[i], why->msg);
       result = LOAD_BAD;
     } else if ((size += b.len) > c->batch_bytes_max) {
       agrl_loge("event=group_too_large group=%" PRIu64 " limit_bytes=%zu", rec->id, c->batch_bytes_max);
@@ -199,17 +222,21 @@ static uint64_t may_serve(const replay_core *c, uint32_t want) {
 
 agrl_rc replay_serve_try(replay_core *c, uint64_t version, uint32_t want, bool patient, uint64_t now_ns, agrl_arena *arena,
                          agrl_msg_batch *out, agrl_error *err) {
+  // A slow actor's traces may have come in since the request, from a version too old for it.
+  agrl_rc rc = any_unfit(c) ? replay_core_write(c, sweep, NULL, err) : AGRL_OK;
   *out = (agrl_msg_batch){.ready_groups = replay_core_count(c, REPLAY_READY), .rollouts = c->meta.traces};
-  if (may_serve(c, want) == 0 || (patient && any_at_edge(c, false))) return AGRL_OK;
-  agrl_rc rc = any_at_edge(c, true) ? replay_core_write(c, last_call, NULL, err) : AGRL_OK;
+  if (rc || may_serve(c, want) == 0 || (patient && any_at_edge(c, false))) return rc;
+  rc = any_at_edge(c, true) ? replay_core_write(c, last_call, NULL, err) : AGRL_OK;
   uint64_t n = rc ? 0 : may_serve(c, want);
   if (n == 0) return rc;
   replay_group **ready = agrl_arena_alloc(arena, c->n_groups * sizeof *ready);
   agrl_group *groups = agrl_arena_alloc(arena, n * sizeof *groups);
   size_t n_ready = ready_by_age(c, ready), taken = 0, bytes = 0;
   while (taken < n && taken < n_ready) {
-    load_result r = load_group(c, &ready[taken]->rec, &bytes, arena, &groups[taken]);
+    agrl_error why = {0};
+    load_result r = load_group(c, &ready[taken]->rec, &bytes, arena, &groups[taken], &why);
     if (r == LOAD_TOO_MUCH) break;
+    if (why.code == AGRL_EAGAIN) return agrl_fail(err, why.code, "%s", why.msg);  // the group is as good as before
     if (r == LOAD_BAD) return replay_core_write(c, retire_unreadable, ready[taken], err);  // the caller tries again
     taken++;
   }
@@ -256,7 +283,6 @@ static void mark_trained(replay_core *c, uint64_t id, uint64_t version) {
   g->rec.cause = REPLAY_CAUSE_NONE;
   g->rec.trained_version = version;
   c->meta.trained++;
-  c->counts.trained++;
 }
 
 static agrl_rc trained(replay_core *c, void *user, agrl_error *err) {
@@ -285,11 +311,12 @@ agrl_rc replay_serve_fetch(replay_core *c, const agrl_msg_groups_fetch *m, agrl_
   *out = (agrl_msg_batch){.ready_groups = replay_core_count(c, REPLAY_READY), .rollouts = c->meta.traces};
   agrl_group *groups = agrl_arena_alloc(arena, (m->n ? m->n : 1) * sizeof *groups);
   size_t bytes = 0;
-  (void)err;
   for (size_t i = 0; i < m->n; i++) {
     replay_group_rec rec;
-    if (replay_store_get_group(c->store, m->ids[i], &rec, NULL)) continue;
-    load_result r = load_group(c, &rec, &bytes, arena, &groups[out->n_groups]);
+    agrl_error why = {0};
+    load_result r = LOAD_BAD;
+    if (!replay_store_get_group(c->store, m->ids[i], &rec, &why)) r = load_group(c, &rec, &bytes, arena, &groups[out->n_groups], &why);
+    if (why.code == AGRL_EAGAIN || why.code == AGRL_EIO) return agrl_fail(err, why.code, "%s", why.msg);  // else the learner would give them up
     if (r == LOAD_TOO_MUCH) break;
     if (r == LOAD_OK) out->n_groups++;
   }

@@ -49,12 +49,14 @@ static void batch_request_put(wire *w, const agrl_msg_batch_request *in, Agrl__V
   wire_count(w, in->groups, AGRL_LIMIT_GROUPS, "groups of a batch request");
   pb->version = in->version;
   pb->groups = in->groups;
+  pb->max_group = in->max_group;
 }
 
 static void batch_request_get(wire *w, const Agrl__V1__BatchRequest *pb, agrl_msg_batch_request *out) {
   wire_count(w, pb->groups, AGRL_LIMIT_GROUPS, "groups of a batch request");
   out->version = pb->version;
   out->groups = pb->groups;
+  out->max_group = pb->max_group;
 }
 
 static void put_group(wire *w, const agrl_group *in, Agrl__V1__Group *pb) {

@@ -32,6 +32,7 @@ typedef struct agrl_msg_hello_reply {
 typedef struct agrl_msg_batch_request {
   uint64_t version;          // of the weights to be updated
   uint32_t groups;
+  uint64_t max_group;        // as in HELLO: replay may have lost its store since
 } agrl_msg_batch_request;
 
 typedef struct agrl_group {

@@ -2,6 +2,7 @@
 // The learner's side: leases, reports, HELLO; then a learner with a journal and a replay, either killed between any two
 // steps, answers and reports lost: no group twice in the surviving line, and training goes on.
 #include "common/base/rng.h"
+#include "replay/store_impl.h"
 #include "tests/lib/replay_kit.h"
 
 // Everything an actor at this version may be given is generated and scored, until n groups are ready.
@@ -286,6 +287,39 @@ static void a_lost_store_never_reuses_group_ids(void **state) {
   assert_int_equal(kit.core.meta.next_group, 501);
 }
 
+// The same where the store was lost while the learner went on: every request for a batch says how far it is.
+static void a_lost_store_skips_what_was_trained(void **state) {
+  (void)state;
+  KIT_OK(replay_serve_skip_ids(&kit.core, 700, err));
+  assert_int_equal(kit.core.meta.next_group, 701);
+  KIT_OK(replay_serve_skip_ids(&kit.core, 3, err));
+  KIT_OK(replay_serve_skip_ids(&kit.core, UINT64_MAX, err));
+  assert_int_equal(kit.core.meta.next_group, 701);
+  kit_restart(&kit);
+  assert_int_equal(kit.core.meta.next_group, 701);
+}
+
+// A store that cannot be read at the moment (here: other processes hold every reader slot) says nothing of its groups: none is given
+// up, and a resuming learner is not told that they are lost.
+static void a_store_that_cannot_be_read_loses_no_group(void **state) {
+  (void)state;
+  enum { SLOTS = 600 };
+  static MDB_txn *held[SLOTS];
+  uint64_t id = 1, ids[8];
+  size_t n = 0;
+  agrl_msg_batch b;
+  agrl_error why = {0};
+  make_ready(1, 1);
+  KIT_OK(replay_serve_arrive(&kit.core, 1, err));
+  while (n < SLOTS && mdb_txn_begin(kit.core.store->env, NULL, MDB_RDONLY, &held[n]) == 0) n++;
+  assert_true(n > 0 && n < SLOTS);
+  assert_int_equal(replay_serve_try(&kit.core, 1, 1, false, kit.now_ns, &kit.arena, &b, &why), AGRL_EAGAIN);
+  assert_int_equal(replay_serve_fetch(&kit.core, &(agrl_msg_groups_fetch){.n = 1, .ids = &id}, &kit.arena, &b, &why), AGRL_EAGAIN);
+  while (n > 0) mdb_txn_abort(held[--n]);
+  assert_int_equal(try_batch(1, 1, false, ids), 1);
+  assert_int_equal(kit.core.counts.removals[REPLAY_CAUSE_UNREADABLE], 0);
+}
+
 // Answers hold whole groups within the limit; a group that fits no answer is given up instead of being asked for forever.
 static void answers_keep_within_their_size(void **state) {
   (void)state;
@@ -320,6 +354,20 @@ static void stale_groups_are_swept(void **state) {
   make_ready(2, 3);
   KIT_OK(replay_serve_arrive(&kit.core, AGRL_VERSION(1, 1), err));  // version 3 was of weights that are gone
   assert_int_equal(replay_core_count(&kit.core, REPLAY_READY), 0);
+}
+
+// An actor that was slow brings its group after the request for the batch: too old for it, and not served.
+static void a_stale_group_that_comes_late_is_not_served(void **state) {
+  (void)state;
+  uint64_t ids[8];
+  const agrl_msg_task_grant slow = kit_ask(&kit, "slow", "x", 4, 1);
+  assert_int_equal(slow.n_tasks, 1);
+  KIT_OK(replay_serve_arrive(&kit.core, 3, err));
+  kit_deliver(&kit, &slow.tasks[0], 2, 1);
+  assert_int_equal(try_batch(3, 1, true, ids), 0);
+  assert_int_equal(kit.core.counts.removals[REPLAY_CAUSE_STALE], 1);
+  make_ready(1, 3);
+  assert_int_equal(try_batch(3, 1, true, ids), 1);
 }
 
 // A climbing group that this batch would make too old is waited for, then decided with what is in.
@@ -489,7 +537,10 @@ int main(void) {
       WITH_KIT(hello_of_another_run_is_refused),
       WITH_KIT(a_lost_store_never_reuses_group_ids),
       WITH_KIT(answers_keep_within_their_size),
+      WITH_KIT(a_lost_store_skips_what_was_trained),
+      WITH_KIT(a_store_that_cannot_be_read_loses_no_group),
       WITH_KIT(stale_groups_are_swept),
+      WITH_KIT(a_stale_group_that_comes_late_is_not_served),
       WITH_KIT(patience_then_last_call),
       WITH_KIT(groups_are_fetched_in_any_state),
       WITH_KIT(unreadable_groups_are_retired),
