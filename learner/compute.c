@@ -21,7 +21,7 @@
 #include "learner/publish.h"
 #include "learner/resume.h"
 
-enum { SFT_LINE_EVERY = 10, DONE_DELAY_MS = 2000 };
+enum { SFT_LINE_EVERY = 10, DONE_DELAY_MS = 2000, EMPTY_PAUSE_MS = 50 };
 
 static void set_phase(learner_compute *c, const char *phase) { atomic_store(&c->phase, phase); }
 
@@ -52,13 +52,15 @@ static agrl_rc save_version(learner_compute *c, agrl_error *err) {
   learner_link_event(c->link, "checkpoint", agrl_xasprintf("\"version\":%" PRIu64 ",\"name\":\"%s\"", c->core.version, name));
   agrl_error why;
   if (learner_request_checkpointed(c, &why) != AGRL_OK) agrl_logw("replay not told of the checkpoint, HELLO will: %s", why.msg);
-  return agrl_ckpt_retain(c->checkpoints, (size_t)c->config->learner.keep, err);
+  if (agrl_ckpt_retain(c->checkpoints, (size_t)c->config->learner.keep, &why) != AGRL_OK) agrl_logw("old checkpoints stay: %s", why.msg);
+  return AGRL_OK;
 }
 
 // In the middle of a run a failed checkpoint (disk full) is an alarm, not the end: the journal still covers every step.
 static void save_or_warn(learner_compute *c) {
   agrl_error err;
-  if (save_version(c, &err) == AGRL_OK) return;
+  c->save_failed = save_version(c, &err) != AGRL_OK;
+  if (!c->save_failed) return;
   agrl_loge("checkpoint failed, going on: %s", err.msg);
   agrl_metric_add(c->metrics.ckpt_failures, 0, 1);
   learner_link_event(c->link, "checkpoint_failed", agrl_xasprintf("\"version\":%" PRIu64, c->core.version));
@@ -96,10 +98,18 @@ static agrl_rc sft_save(void *user, agrl_error *err) {
   return rc;
 }
 
+static agrl_rc link_sft(learner_compute *c, agrl_error *err) {
+  char *progress = agrl_path_join(c->checkpoints, "sft-progress");
+  agrl_rc rc = agrl_ckpt_set_latest(c->checkpoints, "sft", err);
+  if (rc == AGRL_OK) rc = agrl_file_remove_tree(progress, err);
+  free(progress);
+  return rc;
+}
+
 // The result of the warm start is version 1:0, the first that is served, the frozen reference, and RL begins with fresh moments.
 static agrl_rc settle_sft(learner_compute *c, agrl_error *err) {
   learner_core *core = &c->core;
-  char *dir = agrl_path_join(c->checkpoints, "sft"), *progress = agrl_path_join(c->checkpoints, "sft-progress");
+  char *dir = agrl_path_join(c->checkpoints, "sft");
   size_t bytes = core->optim.trained->n_elements * sizeof(float);
   memset(core->optim.m, 0, bytes);
   memset(core->optim.v, 0, bytes);
@@ -108,14 +118,12 @@ static agrl_rc settle_sft(learner_compute *c, agrl_error *err) {
   core->version = AGRL_VERSION(1, 0);
   uint64_t t0 = agrl_mono_ns();
   agrl_rc rc = learner_checkpoint_save(core, dir, err);
-  if (rc == AGRL_OK) rc = agrl_ckpt_set_latest(c->checkpoints, "sft", err);
-  if (rc == AGRL_OK) rc = agrl_file_remove_tree(progress, err);
+  if (rc == AGRL_OK) rc = link_sft(c, err);
   if (rc == AGRL_OK && agrl_config_needs_reference(core->config)) rc = learner_reference_load(core, dir, err);
   if (rc == AGRL_OK && agrl_config_needs_traces(core->config)) rc = learner_core_need_sft(core, err);
   if (rc == AGRL_OK) note_checkpoint(c, t0);
   c->checkpoint_version = core->version;
   free(dir);
-  free(progress);
   return rc;
 }
 
@@ -193,10 +201,22 @@ static void publish(learner_compute *c, agrl_weights *w, const char *phase, uint
 
 // ---- resume
 
+// A checkpoint is written after the entries that led to it. Without them nobody knows what was trained.
+static agrl_rc journal_reaches(const learner_compute *c, agrl_error *err) {
+  size_t n;
+  const learner_entry *e = learner_journal_entries(c->journal, &n);
+  const uint32_t last = n > 0 ? AGRL_VERSION_STEP(e[n - 1].step.version) : 0;
+  if (last >= AGRL_VERSION_STEP(c->checkpoint_version)) return AGRL_OK;
+  return agrl_fail(err, AGRL_EPARSE, "%s/journal.jsonl ends at step %" PRIu32 ", the newest checkpoint is of step %" PRIu32
+                   ": the journal was lost or replaced; restore it, or start a new run directory with model.init at the checkpoint",
+                   c->config->run.dir, last, AGRL_VERSION_STEP(c->checkpoint_version));
+}
+
 static agrl_rc open_journal(learner_compute *c, agrl_error *err) {
   char *path = agrl_path_join(c->config->run.dir, "journal.jsonl");
   agrl_rc rc = learner_journal_open(path, &c->journal, err);
   free(path);
+  if (rc == AGRL_OK) rc = journal_reaches(c, err);
   if (rc == AGRL_OK) agrl_metric_add(c->metrics.torn, 0, (double)learner_journal_torn_bytes(c->journal));
   if (rc == AGRL_OK) learner_journal_passed(c->journal, c->checkpoint_version);
   return rc;
@@ -234,10 +254,21 @@ static agrl_rc journal_step(learner_compute *c, const agrl_msg_batch *b, const u
   return learner_journal_append(c->journal, c->core.version, ids, b->n_groups, &hash, learner_step_outcome(st), err);
 }
 
+// A checkpoint that failed is tried again while waiting: replay evicts only what a checkpoint covers, so that with a full store
+// there may be no batch before there is one.
+static agrl_rc next_batch(learner_compute *c, agrl_msg_batch *out, agrl_error *err) {
+  for (;;) {
+    agrl_rc rc = learner_request_batch(c, out, err);
+    if (rc != AGRL_OK || out->n_groups > 0) return rc;
+    if (c->save_failed) save_or_warn(c);
+    learner_link_sleep(c->link, out->retry_ms > 0 ? out->retry_ms : EMPTY_PAUSE_MS);
+  }
+}
+
 static agrl_rc train_one(learner_compute *c, agrl_error *err) {
   uint64_t t0 = agrl_mono_ns();
   agrl_msg_batch batch;
-  agrl_rc rc = learner_request_batch(c, &batch, err);
+  agrl_rc rc = next_batch(c, &batch, err);
   if (rc != AGRL_OK) return rc;
   double waited = agrl_since_s(t0);
   learner_step_stats st;
@@ -288,6 +319,7 @@ static agrl_rc run(learner_compute *c, agrl_error *err) {
   if (rc != AGRL_OK) return rc;
   c->checkpoint_version = origin.checkpoint_version;
   if (origin.stage == LEARNER_STAGE_SFT) rc = warm_start(c, err);
+  else if (c->checkpoint_version == AGRL_VERSION(1, 0)) rc = link_sft(c, err);  // the former process may have died before
   if (rc != AGRL_OK || agrl_config_versions(c->config) == 0) return rc;
   rc = open_journal(c, err);
   if (rc == AGRL_OK) rc = hand_over_model(c, err);

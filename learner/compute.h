@@ -20,6 +20,7 @@ typedef struct learner_compute {
   agrl_jsonl *lines;            // metrics.jsonl
   char *checkpoints;            // RUN/checkpoints
   uint64_t checkpoint_version;  // newest on disk
+  bool save_failed;             // the newest that was due is not on disk
   agrl_weights *published;      // the newest handed over: the base of the next delta
   int64_t until_anchor;         // publications until the next one brings an anchor
   agrl_arena arena;             // of the batch being trained
@@ -32,7 +33,7 @@ void learner_compute_release(learner_compute *c);
 
 // requests.c: what the compute thread asks of replay. Each repeats until answered; AGRL_EAGAIN: the daemon is stopping.
 agrl_rc learner_request_hello(learner_compute *c, agrl_error *err);
-agrl_rc learner_request_batch(learner_compute *c, agrl_msg_batch *out, agrl_error *err);
+agrl_rc learner_request_batch(learner_compute *c, agrl_msg_batch *out, agrl_error *err);  // one answer: it may be empty
 agrl_rc learner_request_trained(learner_compute *c, const uint64_t *groups, size_t n, agrl_error *err);
 agrl_rc learner_request_checkpointed(learner_compute *c, agrl_error *err);
 // learner_fetch_fn of resume.h; user is the learner_compute.

@@ -47,7 +47,7 @@ static agrl_msg announcement(const learner_publisher *p) {
 static void announce(learner_publisher *p) {
   if (p->shelf.newest == NULL) return;
   agrl_msg m = announcement(p);
-  agrl_sock_send(p->pub, NULL, &m, NULL);  // lossy by design: the heartbeat repeats it, the net layer counts drops
+  agrl_sock_send(p->pub, NULL, &m, NULL);  // lossy by design (a full queue drops it silently): the heartbeat repeats it
 }
 
 static void on_heartbeat(uv_timer_t *t) { announce(t->data); }

@@ -8,7 +8,7 @@
 #include "common/base/mem.h"
 #include "learner/compute.h"
 
-enum { TIMEOUT_MS = 3000, STOPPING_TIMEOUT_MS = 1000, FETCH_TIMEOUT_MS = 30000, PAUSE_MS = 200, EMPTY_PAUSE_MS = 50 };
+enum { TIMEOUT_MS = 3000, STOPPING_TIMEOUT_MS = 1000, FETCH_TIMEOUT_MS = 30000, PAUSE_MS = 200 };
 
 // Calls until an answer of the wanted kind comes. An answer that says ENOENT is final; so is a failure once stopping: whatever
 // replay was not told, HELLO tells it at the next start.
@@ -68,18 +68,16 @@ static void refuse_trained(learner_compute *c, agrl_msg_batch *b) {
 }
 
 agrl_rc learner_request_batch(learner_compute *c, agrl_msg_batch *out, agrl_error *err) {
-  for (;;) {
-    if (learner_link_stopping(c->link)) return agrl_fail(err, AGRL_EAGAIN, "stopping");
-    agrl_arena_clear(&c->arena);
-    agrl_msg a, m = {.kind = AGRL_MSG_BATCH_REQUEST,
-                     .batch_request = {.version = c->core.version, .groups = (uint32_t)c->config->grpo.groups_per_step}};
-    agrl_rc rc = insist(c, &m, AGRL_MSG_BATCH, c->config->learner.batch_wait_ns / 1000000, &c->arena, &a, err);
-    if (rc != AGRL_OK) return rc;
-    *out = a.batch;
-    if (out->n_groups > 0) refuse_trained(c, out);
-    if (out->n_groups > 0) return AGRL_OK;
-    learner_link_sleep(c->link, a.batch.retry_ms > 0 ? a.batch.retry_ms : EMPTY_PAUSE_MS);
-  }
+  if (learner_link_stopping(c->link)) return agrl_fail(err, AGRL_EAGAIN, "stopping");
+  agrl_arena_clear(&c->arena);
+  agrl_msg a, m = {.kind = AGRL_MSG_BATCH_REQUEST,
+                   .batch_request = {.version = c->core.version, .groups = (uint32_t)c->config->grpo.groups_per_step,
+                                     .max_group = learner_journal_max_group(c->journal)}};
+  agrl_rc rc = insist(c, &m, AGRL_MSG_BATCH, c->config->learner.batch_wait_ns / 1000000, &c->arena, &a, err);
+  if (rc != AGRL_OK) return rc;
+  *out = a.batch;
+  if (out->n_groups > 0) refuse_trained(c, out);
+  return AGRL_OK;
 }
 
 static agrl_rc tell(learner_compute *c, agrl_msg *m, agrl_error *err) {

@@ -171,7 +171,8 @@ size_t learner_select(const learner_core *c, const agrl_group *groups, size_t n,
     size_t got = pairs ? select_pair(c, &groups[g], *rows + kept, st) : select_group(c, &groups[g], advantage, *rows + kept, st);
     kept += got;
     if (got > 0) st->trained_groups++;
-    if (pairs && got == 0 && st->dropped_bad == bad) st->zero_groups++;  // no pair
+    else if (pairs && st->dropped_bad == bad) st->zero_groups++;  // no pair
+    else st->filtered_groups++;
   }
   free(advantage);
   st->reward_mean = value(&b.reward);

@@ -50,7 +50,7 @@ static agrl_rc fill(learner_core *c, sft_order *o, agrl_error *err) {
     }
     if (passed > 2 * o->n && c->pack.n_seqs == 0)
       return agrl_fail(err, AGRL_ECONFIG, "no SFT row fits the context of %d tokens: raise model.context", c->layout->spec.context);
-    if (passed > o->n && c->pack.n_seqs > 0) return AGRL_OK;  // a set smaller than a batch: once each
+    if (passed >= o->n && c->pack.n_seqs > 0) return AGRL_OK;  // a set smaller than a batch: once each
     uint32_t row = o->row[c->cursor.pos];
     learner_seq s = learner_sft_set_get(c->sft, row, o->level[row]);
     size_t fed = learner_seq_fed(&s);

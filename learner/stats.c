@@ -9,7 +9,7 @@
 #include "common/base/json.h"
 #include "common/model/weights.h"
 
-static const char *const outcomes[] = {"trained", "zero_std", "stale", "filtered", "error", NULL};
+static const char *const outcomes[] = {"trained", "zero_std", "filtered", "error", NULL};
 static const char *const components[] = {"policy", "kl", "entropy", "sft", "total", NULL};  // entropy: NaN, no objective has it
 static const char *const nonfinite_at[] = {"sft", "rl", NULL};
 static const char *const estimators[] = {"k1", "k2", "k3", NULL};
@@ -189,11 +189,9 @@ static void set_policy(learner_metrics *m, const learner_step_stats *st) {
 }
 
 static void set_groups(learner_metrics *m, const learner_step_stats *st) {
-  size_t filtered = st->groups - st->trained_groups - st->zero_groups;
-  if (st->trained_groups + st->zero_groups > st->groups) filtered = 0;  // zero-spread groups kept by configuration
   agrl_metric_add(m->groups, st->nonfinite ? LEARNER_OUT_ERROR : LEARNER_OUT_TRAINED, (double)st->trained_groups);
-  agrl_metric_add(m->groups, LEARNER_OUT_ZERO, (double)st->zero_groups);
-  agrl_metric_add(m->groups, LEARNER_OUT_FILTERED, (double)filtered);
+  agrl_metric_add(m->groups, LEARNER_OUT_ZERO, (double)(st->groups - st->trained_groups - st->filtered_groups));
+  agrl_metric_add(m->groups, LEARNER_OUT_FILTERED, (double)st->filtered_groups);
   agrl_metric_set(m->zero_std, 0, ratio((double)st->zero_groups, (double)st->groups));
   agrl_metric_set(m->solved, 0, ratio((double)st->solved_all, solved_of(st)));
   agrl_metric_set(m->solved, 1, ratio((double)st->solved_none, solved_of(st)));

@@ -27,6 +27,7 @@ typedef struct learner_step_stats {
   uint64_t version;  // reached
   int64_t step, steps;
   size_t groups, trained_groups, zero_groups, guided_groups;
+  size_t filtered_groups;  // none of whose members could be trained on; zero_groups: without spread, trained (grpo.zero_spread) or not
   size_t solved_all, solved_none, solved_some;  // groups by the accuracy of their plain members; those without one are in none
   size_t members, guided_members, missing_members, dropped_guided, dropped_bad, dropped_overlong, sequences, tokens;
   size_t reference_pairs;  // DPO: pairs whose chosen trace is the reference
@@ -57,7 +58,7 @@ enum { LEARNER_PHASE_WAIT, LEARNER_PHASE_LOAD, LEARNER_PHASE_FORWARD, LEARNER_PH
 
 // Indices of labelled metrics: .loss, .groups; .kl is estimator * 2 + against.
 enum { LEARNER_LOSS_POLICY, LEARNER_LOSS_KL, LEARNER_LOSS_ENTROPY, LEARNER_LOSS_SFT, LEARNER_LOSS_TOTAL };
-enum { LEARNER_OUT_TRAINED, LEARNER_OUT_ZERO, LEARNER_OUT_STALE, LEARNER_OUT_FILTERED, LEARNER_OUT_ERROR };
+enum { LEARNER_OUT_TRAINED, LEARNER_OUT_ZERO, LEARNER_OUT_FILTERED, LEARNER_OUT_ERROR };
 enum { LEARNER_KL_K3_REFERENCE = 4 };
 
 void learner_metrics_register(learner_metrics *m);  // loop thread, once

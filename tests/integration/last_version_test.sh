@@ -31,4 +31,11 @@ wait_for 60 'end of the job' job_over
 [ -s "$run/eval/v00000001-00000080/eval.json" ] || { cat "$run/logs/eval.log"; die 'the last version was not evaluated'; }
 [ "$(find "$run/eval" -name eval.json | wc -l)" = 2 ] || die 'not two evaluations: the one held and the last'
 [ ! -L "$run/checkpoints/evaluating" ] || die 'a version is still pinned'
+
+# Without the journal nobody knows which groups the newest checkpoint was trained on: the learner does not begin a new one.
+: >"$run/journal.jsonl"
+code=0
+agrl-learner --config "$run/agrl.yaml" 2>"$work/learner.log" || code=$?
+[ $code = 65 ] && grep -q 'journal.jsonl ends at step 0, the newest checkpoint is of step 80' "$work/learner.log" ||
+  { cat "$work/learner.log"; die "an empty journal: exit code $code, want 65"; }
 say ok

@@ -24,4 +24,9 @@ start_job --set run.method=sft --set sft.steps=30 --no-eval
 wait_for 60 "the end of SFT" job_over
 [ -s "$run/checkpoints/sft/model.safetensors" ] || die "SFT left no checkpoint"
 [ ! -e "$run/journal.jsonl" ] || die "SFT made RL updates"
+# The same after a kill between the checkpoint and what follows it.
+rm "$run/checkpoints/latest"
+mkdir "$run/checkpoints/sft-progress"
+agrl-learner --config "$run/agrl.yaml" 2>>"$work/up.log" || die "the learner of a finished warm start: exit code $?"
+[ "$(readlink "$run/checkpoints/latest")" = sft ] && [ ! -e "$run/checkpoints/sft-progress" ] || die "the warm start's end was not caught up on"
 say ok

@@ -22,7 +22,7 @@ static void test_step(void **state) {
   has(&page, "agrl_learner_kl{estimator=\"k3\",against=\"reference\"} NaN\n");  // not measured yet
   has(&page, "agrl_learner_kl_entropy_ratio NaN\n");
   agrl_buf_clear(&page);
-  learner_step_stats st = {.version = 7, .step = 7, .steps = 10, .groups = 5, .trained_groups = 3, .zero_groups = 2, .solved_all = 1,
+  learner_step_stats st = {.version = 7, .step = 7, .steps = 10, .groups = 6, .trained_groups = 3, .zero_groups = 3, .filtered_groups = 1, .solved_all = 1,
                            .solved_none = 1, .solved_some = 2, .sft_loss = 2.5,
                            .loss = {.total = 1.5, .policy = 1, .kl_loss = 0.5, .tokens = 60, .guided_tokens = 20, .truncated_low = 8,
                                     .truncated_high = 4, .reference_tokens = 60, .kl_reference = {3, 6, 15}}, .entropy = 0.5};
@@ -33,6 +33,9 @@ static void test_step(void **state) {
   has(&page, "agrl_learner_group_solved_ratio{kind=\"some\"} 0.5\n");
   has(&page, "agrl_learner_importance_truncated_ratio{side=\"low\"} 0.1\n");
   has(&page, "agrl_learner_importance_truncated_ratio{side=\"high\"} 0.05\n");
+  has(&page, "agrl_learner_groups_total{outcome=\"trained\"} 3\n");  // one of them without spread (grpo.zero_spread: keep)
+  has(&page, "agrl_learner_groups_total{outcome=\"zero_std\"} 2\n");
+  has(&page, "agrl_learner_groups_total{outcome=\"filtered\"} 1\n");
   has(&page, "agrl_learner_loss{component=\"policy\"} 1\n");
   has(&page, "agrl_learner_loss{component=\"kl\"} 0.5\n");
   has(&page, "agrl_learner_loss{component=\"entropy\"} NaN\n");

@@ -142,6 +142,28 @@ static void test_sequences(void **state) {
   learner_core_release(&c);
 }
 
+static void every_row_once(void *user, const learner_sft_stats *st) {
+  (void)user;
+  assert_int_equal(st->sequences, 24);
+}
+
+static void test_a_set_smaller_than_a_batch(void **state) {
+  (void)state;
+  const agrl_config before = config;
+  config.sft.batch_tokens = 4096;
+  config.sft.steps = 3;
+  learner_core c = {.config = &config};
+  learner_origin origin;
+  bool finished;
+  hooks h = {.core = &c, .stop_at = -1};
+  learner_sft_hooks vtable = {&h, stopping, every_row_once, save};
+  assert_int_equal(learner_resume_open(&c, checkpoints, &origin, NULL), AGRL_OK);
+  assert_int_equal(learner_sft_run(&c, &vtable, &finished, NULL), AGRL_OK);
+  assert_true(finished);
+  learner_core_release(&c);
+  config = before;
+}
+
 static void test_rows_beyond_the_context(void **state) {
   (void)state;
   config.model.context = 16;  // no row fits
@@ -237,6 +259,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_learns_and_resumes_exactly, setup, teardown),
       cmocka_unit_test_setup_teardown(test_sequences, setup, teardown),
       cmocka_unit_test_setup_teardown(test_loss_and_gradient, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_a_set_smaller_than_a_batch, setup, teardown),
       cmocka_unit_test_setup_teardown(test_rows_beyond_the_context, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -249,6 +249,7 @@ static void test_nothing_to_train_on(void **state) {
     assert_true(st.empty && !st.applied && !st.nonfinite && st.trained_groups == 0 && st.sequences == 0 && st.n_rows == 0);
     assert_int_equal(st.zero_groups, tokens);
     assert_int_equal(st.dropped_bad, tokens == 0 ? G : 0);
+    assert_int_equal(st.filtered_groups, tokens == 0);
     assert_string_equal(learner_step_outcome(&st), "empty");
     assert_true(isnan(st.loss.total) && isnan(st.loss.policy) && isnan(st.loss.kl_loss));  // no loss is not a loss of 0
     assert_true(isnan(st.grad_norm) && isnan(st.entropy) && isnan(st.guide_gamma) && isnan(st.staleness_mean));
