@@ -19,7 +19,7 @@ typedef struct actor_state {
   uint64_t ask_after_ns;  // replay asked for patience
   uint64_t drain_until_ns;
   uint64_t version;       // newest weights handed to the engine
-  uint64_t rollouts, acked, resent, refused_tasks, unsendable;
+  uint64_t rollouts, acked, resent;
   uint64_t started_ns;
 } actor_state;
 
@@ -28,6 +28,7 @@ extern const agrl_svc_def actor_svc_def;
 void actor_metrics_register(void);
 void actor_metrics_refresh(agrl_svc *s);
 void actor_metrics_trace(const agrl_msg_trace *t);
+void actor_metrics_errors(size_t traces);  // of refused tasks, and those that cannot be sent
 void actor_metrics_swap(double seconds);  // any thread
 // Share of the 4-grams that stood in the same completion before; NaN when it is shorter than one.
 double actor_repetition_ratio(const int32_t *tokens, size_t n);

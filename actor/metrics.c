@@ -95,6 +95,8 @@ void actor_metrics_trace(const agrl_msg_trace *t) {
   if (!isnan(repeated)) agrl_metric_observe(repetition, 0, repeated);
 }
 
+void actor_metrics_errors(size_t traces) { agrl_metric_add(rollouts, AGRL_STOP_ERROR, (double)traces); }
+
 void actor_metrics_swap(double seconds) { agrl_metric_observe(pause_s, 0, seconds); }
 
 static void raise_to(agrl_metric *m, size_t index, double total) {

@@ -19,7 +19,6 @@ typedef struct actor_runner_config {
   unsigned threads;
   double temperature, top_p;
   int top_k;
-  uint64_t run_seed;
   const char *actor;  // name, copied
   void (*swapped)(double seconds);  // engine thread, after each weight swap
 } actor_runner_config;

@@ -37,7 +37,7 @@ static void send_trace(agrl_svc *s, actor_trace *t) {
   agrl_rc rc = agrl_rpc_send(st->reward, &m, &err);
   if (!rc || rc == AGRL_EAGAIN || rc == AGRL_EPEER || t->msg.stop == AGRL_STOP_ERROR) return;
   agrl_loge("actor event=trace_unsendable group=%" PRIu64 " member=%u cause=\"%s\"", t->msg.id.group, t->msg.id.member, err.msg);
-  st->unsendable++;
+  actor_metrics_errors(1);
   make_error_trace(&t->msg);
   m.trace = t->msg;
   agrl_rpc_send(st->reward, &m, &err);
@@ -71,7 +71,7 @@ static void on_reward(void *user, agrl_sock *sock, const agrl_peer *peer, const 
 static void refuse_task(agrl_svc *s, const agrl_task *task, const char *why) {
   actor_state *st = s->state;
   agrl_logw("actor event=task_refused prompt=%s cause=\"%s\"", task->prompt_id, why);
-  st->refused_tasks++;
+  actor_metrics_errors(task->n_members);
   for (uint32_t i = 0; i < task->n_members; i++) {
     actor_trace *t = actor_trace_new();
     t->msg = (agrl_msg_trace){.id = {.run = task->run, .group = task->group, .member = task->first_member + i, .attempt = task->attempt},
@@ -130,7 +130,7 @@ static agrl_rc on_model(void *user, const agrl_layout *layout, const char *token
   const agrl_config *c = &s->config;
   actor_runner_config rcfg = {.layout = layout, .bpe = st->bpe, .slots = (size_t)c->actor.slots, .context = (size_t)c->model.context, .max_new = (size_t)c->actor.max_new_tokens,
                               .threads = (unsigned)c->actor.threads, .temperature = c->actor.temperature, .top_p = c->actor.top_p,
-                              .top_k = (int)c->actor.top_k, .run_seed = s->run_id, .actor = s->name, .swapped = actor_metrics_swap};
+                              .top_k = (int)c->actor.top_k, .actor = s->name, .swapped = actor_metrics_swap};
   return actor_runner_start(&st->runner, &s->loop, &rcfg, on_trace, s, err);
 }
 

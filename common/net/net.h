@@ -43,7 +43,7 @@ agrl_rc agrl_sock_send(agrl_sock *s, const agrl_peer *peer, const agrl_msg *m, a
 bool agrl_endpoint_is_local(const char *endpoint);
 
 // Requests with a deadline over a DEALER: the answer is matched by id; fn is called exactly once, with m == NULL and rc
-// AGRL_ETIMEOUT when the deadline passes, AGRL_EAGAIN when it could not be sent, AGRL_EPEER on agrl_rpc_close. An ERROR answer
+// AGRL_ETIMEOUT when the deadline passes, agrl_sock_send's when it could not be sent, AGRL_EPEER on agrl_rpc_close. An ERROR answer
 // arrives as rc = its code. Messages that answer no request go to on_other (may be NULL).
 typedef struct agrl_rpc agrl_rpc;
 typedef void (*agrl_rpc_fn)(void *user, agrl_rc rc, const agrl_msg *m);

@@ -28,7 +28,7 @@ uint64_t agrl_notify_watchdog_ns(void);        // half of $WATCHDOG_USEC, 0: non
 typedef struct agrl_jsonl agrl_jsonl;
 agrl_rc agrl_jsonl_open(agrl_jsonl **out, const char *path, agrl_error *err);
 void agrl_jsonl_write(agrl_jsonl *j, const char *line, size_t len);  // without newline
-uint64_t agrl_jsonl_failures(const agrl_jsonl *j);   // lines lost so far
+uint64_t agrl_jsonl_lost(void);                      // lines of all files that this process could not write; any thread
 void agrl_jsonl_close(agrl_jsonl *j);
 
 #endif

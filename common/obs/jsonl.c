@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,11 +15,12 @@
 #include "common/base/mem.h"
 #include "common/obs/http.h"
 
+static _Atomic uint64_t lost;
+
 struct agrl_jsonl {
   int fd;
   bool torn;  // the file ends inside a line
   char *path;
-  uint64_t failures;
   agrl_buf line;
 };
 
@@ -54,14 +56,13 @@ void agrl_jsonl_write(agrl_jsonl *j, const char *line, size_t len) {
     j->torn = false;
     return;
   }
-  j->failures++;
+  const uint64_t lines = atomic_fetch_add(&lost, 1) + 1;
   if (n > 0) j->torn = true;
   if (agrl_log_allow(&limit, &suppressed))
-    agrl_loge("line not written file=%s error=\"%s\" failures=%" PRIu64, j->path,
-              n < 0 ? strerror(errno) : "short write", j->failures);
+    agrl_loge("line not written file=%s error=\"%s\" lost=%" PRIu64, j->path, n < 0 ? strerror(errno) : "short write", lines);
 }
 
-uint64_t agrl_jsonl_failures(const agrl_jsonl *j) { return j->failures; }
+uint64_t agrl_jsonl_lost(void) { return atomic_load(&lost); }
 
 void agrl_jsonl_close(agrl_jsonl *j) {
   if (j == NULL) return;

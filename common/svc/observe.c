@@ -27,8 +27,9 @@ static const agrl_metric_desc descs[] = {
      .label = "cause", .values = reject_causes},
     {.name = "agrl_transport_queue_depth", .help = "Requests waiting for their answer.", .type = AGRL_GAUGE},
     {.name = "agrl_transport_rtt_seconds", .help = "Round trip of the newest answered request.", .type = AGRL_GAUGE},
+    {.name = "agrl_run_lost_lines_total", .help = "Lines of events.jsonl and metrics.jsonl that could not be written.", .type = AGRL_COUNTER},
 };
-enum { MESSAGES, BYTES, DROPS, REJECTS, DEPTH, RTT, N_DESCS };
+enum { MESSAGES, BYTES, DROPS, REJECTS, DEPTH, RTT, LOST_LINES, N_DESCS };
 static agrl_metric *metrics[N_DESCS];
 
 void svc_observe_register(svc_private *p) {
@@ -75,6 +76,7 @@ static void refresh_transport(svc_private *p) {
 static void before_metrics(void *user) {
   svc_private *p = user;
   refresh_transport(p);
+  count_up(LOST_LINES, 0, agrl_jsonl_lost(), &p->seen_lost_lines);
   if (p->pub.def->metrics != NULL) p->pub.def->metrics(&p->pub);
 }
 

@@ -39,7 +39,7 @@ typedef struct svc_private {
   agrl_http *http;
   uv_signal_t signals[3];
   uv_timer_t watch_timer, drain_timer;
-  uint64_t watchdog_ns, notified_ns, started_ns;
+  uint64_t watchdog_ns, started_ns;
   svc_watch watch;
   agrl_config *retired;  // configurations replaced by a reload: their strings may still be borrowed
   size_t n_retired;
@@ -47,6 +47,7 @@ typedef struct svc_private {
   const char *run_id_values[2], *config_hash_values[2];
   agrl_metric_desc info_desc;
   agrl_net_stats seen;   // what was already added to the counters
+  uint64_t seen_lost_lines;
 } svc_private;
 
 static inline svc_private *svc_private_of(agrl_svc *s) { return (svc_private *)(void *)s; }

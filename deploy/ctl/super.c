@@ -16,6 +16,7 @@
 
 #define TICK_MS 100
 #define GRACE_NS (20 * UINT64_C(1000000000))
+#define LEARNER_GRACE_NS (300 * UINT64_C(1000000000))  // it finishes the step under way and writes a checkpoint
 
 // Each ends before those it still has something to tell: actors their traces, reward scored ones, the learner what it trained.
 static const ctl_proc_kind stop_order[] = {CTL_KIND_ACTOR, CTL_KIND_REWARD, CTL_KIND_LEARNER, CTL_KIND_REPLAY};
@@ -170,7 +171,7 @@ static void advance_stop(ctl_super *s) {
         if (p->state == CTL_PROC_BACKOFF) p->state = CTL_PROC_STOPPED;  // nothing is started any more
         continue;
       }
-      ctl_proc_stop(p, agrl_mono_ns(), s->impatient ? 0 : GRACE_NS);
+      ctl_proc_stop(p, agrl_mono_ns(), s->impatient ? 0 : p->kind == CTL_KIND_LEARNER ? LEARNER_GRACE_NS : GRACE_NS);
       left += p->state != CTL_PROC_STOPPED;
     }
     if (left) return;

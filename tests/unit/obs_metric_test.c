@@ -234,7 +234,7 @@ static void test_jsonl(void **state) {
   assert_int_equal(agrl_jsonl_open(&j, path, NULL), AGRL_OK);
   agrl_jsonl_write(j, "{\"a\":1}", 7);
   agrl_jsonl_write(j, "{\"a\":2}", 7);
-  assert_int_equal(agrl_jsonl_failures(j), 0);
+  assert_int_equal(agrl_jsonl_lost(), 0);
   agrl_jsonl_close(j);
   assert_int_equal(agrl_file_read(path, 1000, &b, NULL), AGRL_OK);
   assert_string_equal(b.data, "{\"torn\":\n{\"a\":1}\n{\"a\":2}\n");
@@ -242,7 +242,7 @@ static void test_jsonl(void **state) {
   unlink(path);
   assert_int_equal(agrl_jsonl_open(&j, "/dev/full", NULL), AGRL_OK);
   agrl_jsonl_write(j, "{}", 2);
-  assert_int_equal(agrl_jsonl_failures(j), 1);
+  assert_int_equal(agrl_jsonl_lost(), 1);
   agrl_jsonl_close(j);
 }
 
