@@ -11,6 +11,7 @@
 
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/ckpt/hf.h"
 #include "learner/compute.h"
 #include "learner/publish.h"
 
@@ -49,6 +50,15 @@ static agrl_rc start(agrl_svc *s, agrl_error *err) {
   if (e != 0) return agrl_fail(err, AGRL_ENOMEM, "compute thread: %s", strerror(e));
   agrl_svc_ready(s);
   return AGRL_OK;
+}
+
+static agrl_rc check(const agrl_config *c, agrl_error *err) {
+  learner_sft_set rows;
+  agrl_spec spec;
+  agrl_rc rc = learner_sft_set_open(&rows, c, err);
+  if (rc != AGRL_OK) return rc;
+  learner_sft_set_close(&rows);
+  return c->model.init[0] != '\0' ? agrl_ckpt_load_spec(c->model.init, &spec, err) : AGRL_OK;
 }
 
 static void drain(agrl_svc *s) { learner_link_stop(((state *)s->state)->link); }
@@ -106,4 +116,5 @@ const agrl_svc_def learner_service = {
     .stop = stop,
     .status = status,
     .progress = progress,
+    .check = check,
 };

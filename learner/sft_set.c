@@ -18,6 +18,7 @@ static bool has_reference(learner_sft_set *s, const agrl_row *row) {
 
 agrl_rc learner_sft_set_open(learner_sft_set *s, const agrl_config *c, agrl_error *err) {
   memset(s, 0, sizeof *s);
+  if (c->data.train[0] == '\0') return agrl_fail(err, AGRL_ECONFIG, "data.train is empty: name the file of training rows");
   agrl_rc rc = agrl_task_text_load(c->data.rules, &s->text, err);
   if (rc != AGRL_OK) return rc;
   rc = agrl_dataset_load(c->data.train, NULL, NULL, &s->data, err);

@@ -199,12 +199,26 @@ static agrl_rc open_store(agrl_svc *s, agrl_error *err) {
   return replay_store_get_stat(d->core.store, &d->stat, err);
 }
 
+static agrl_rc load_rows(const agrl_config *c, agrl_task_text **text, agrl_dataset *data, agrl_error *err) {
+  if (!*c->data.train) return agrl_fail(err, AGRL_ECONFIG, "data.train is empty: name the file of training rows");
+  agrl_rc rc = agrl_task_text_load(c->data.rules, text, err);
+  return rc ? rc : agrl_dataset_load(c->data.train, NULL, NULL, data, err);
+}
+
+static agrl_rc check(const agrl_config *c, agrl_error *err) {
+  agrl_task_text *text = NULL;
+  agrl_dataset data = {0};
+  agrl_rc rc = load_rows(c, &text, &data, err);
+  agrl_dataset_release(&data);
+  agrl_task_text_free(text);
+  return rc;
+}
+
 static agrl_rc start(agrl_svc *s, agrl_error *err) {
   replay_daemon *d = s->state;
   agrl_arena_init(&d->arena, 0);
   d->metrics = replay_metrics_new();
-  agrl_rc rc = agrl_task_text_load(s->config.data.rules, &d->text, err);
-  if (!rc) rc = agrl_dataset_load(s->config.data.train, NULL, NULL, &d->data, err);
+  agrl_rc rc = load_rows(&s->config, &d->text, &d->data, err);
   if (!rc) rc = open_store(s, err);
   if (rc) return rc;
   replay_ingest_init(&d->ingest, &d->core);
@@ -296,4 +310,5 @@ const agrl_svc_def replay_svc_def = {
     .metrics = metrics,
     .status = status,
     .progress = progress,
+    .check = check,
 };

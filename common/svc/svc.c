@@ -46,7 +46,7 @@ static agrl_rc take_lock(svc_private *p, agrl_error *err) {
   agrl_rc rc = AGRL_OK;
   p->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (p->lock_fd < 0)
-    rc = agrl_fail(err, AGRL_EIO, "%s: %s", path, strerror(errno));
+    rc = agrl_fail(err, errno == EACCES ? AGRL_EPERM : AGRL_EIO, "%s: %s", path, strerror(errno));
   else if (flock(p->lock_fd, LOCK_EX | LOCK_NB) != 0)
     rc = agrl_fail(err, AGRL_EAGAIN, "%s: another %s runs in %s; stop it, or use another run.dir", path, p->pub.name,
                    p->pub.config.run.dir);
@@ -238,17 +238,26 @@ static int run_service(svc_private *p) {
   return p->exit_code;
 }
 
+// Where a standard descriptor is closed, the next file opened would take its number, and the log would be written into it.
+static void fill_standard_descriptors(void) {
+  int fd = open("/dev/null", O_RDWR);
+  while (fd >= 0 && fd <= STDERR_FILENO) fd = open("/dev/null", O_RDWR);
+  if (fd >= 0) close(fd);
+}
+
 int agrl_svc_main(const agrl_svc_def *def, int argc, char **argv) {
   static svc_private p;
   agrl_svc *s = &p.pub;
   agrl_error err = {0};
   int code;
+  fill_standard_descriptors();
   p = (svc_private){.pub = {.def = def}, .lock_fd = -1, .started_ns = agrl_mono_ns()};
   svc_options_parse(def, argc, argv, &p.options, &code);
   if (code >= 0) return code;
-  if (svc_options_config(&p.options, &s->config, &err) != AGRL_OK) {
+  agrl_rc loaded = svc_options_config(&p.options, &s->config, &err);
+  if (loaded != AGRL_OK) {
     fprintf(stderr, "agrl-%s: %s\n", def->name, err.msg);
-    return agrl_rc_exit(AGRL_ECONFIG);
+    return agrl_rc_exit(loaded);
   }
   if (p.options.check) {
     agrl_rc rc = def->check ? def->check(&s->config, &err) : AGRL_OK;

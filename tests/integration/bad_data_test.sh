@@ -35,6 +35,16 @@ expect 78 'grpo.group_sise.*group_size|group_size.*grpo.group_sise' up --data "$
 expect 78 'CURVE' up --data "$work/data/train.jsonl" --eval "$work/data/eval.jsonl" --set net.replay=tcp://0.0.0.0:7777
 sed 's/weight: 0.6/weight: 0.3/' "$root/deploy/etc/rules.yaml" >"$work/weak.yaml"
 expect 78 'weak.yaml:[0-9]+' up --data "$work/data/train.jsonl" --eval "$work/data/eval.jsonl" --rules "$work/weak.yaml"
+# What a daemon reads beyond the configuration, before it is started: a unit's ExecStartPre.
+for d in learner replay; do
+  check() { "agrl-$d" --config "$here/tiny.yaml" --check-config --set data.rules="$rules" "$@"; }
+  expect 78 'data.train is empty' check
+  expect 66 'absent.jsonl' check --set data.train="$work/absent.jsonl"
+  expect 65 'none.jsonl:1' check --set data.train="$work/none.jsonl"
+  expect 0 ok check --set data.train="$work/data/train.jsonl"
+done
+expect 66 'nomodel' agrl-learner --config "$here/tiny.yaml" --check-config --set data.rules="$rules" --set data.train="$work/data/train.jsonl" --set model.init="$work/nomodel"
+expect 66 'absent.yaml' agrl-replay --config "$work/absent.yaml"
 # Without --rules: rules.yaml beside the configuration file, and a message that says so where there is none.
 mkdir "$work/etc" && cp "$here/tiny.yaml" "$work/etc/agrl.yaml"
 beside() { agrlctl up --run-dir "$run" --config "$work/etc/agrl.yaml" --data "$work/data/train.jsonl" --eval "$work/data/eval.jsonl"; }

@@ -192,7 +192,7 @@ static void test_options(void **state) {
   assert_int_equal(wait_exit(launch(f, (char *)"--index", (char *)"1")), 64);  // a toy has no instances
   assert_int_equal(wait_exit(launch(f, (char *)"--set", (char *)"run.nmae=x")), 78);
   assert_output(f, "run.name");
-  assert_int_equal(wait_exit(launch(f, (char *)"--set", (char *)"net.replay=tcp://0.0.0.0:5")), 78);
+  assert_int_equal(wait_exit(launch(f, (char *)"--set", (char *)"net.replay=tcp://0.0.0.0:5")), 77);
   write_config(f, "bogus: 1\n");
   assert_int_equal(wait_exit(launch(f, (char *)"--check-config", NULL)), 78);
   assert_output(f, "agrl.yaml:6:");
