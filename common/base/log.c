@@ -27,16 +27,6 @@ void agrl_log_init(const char *name, agrl_log_level level) {
   atomic_store(&sink_level, (int)level);
 }
 
-bool agrl_log_level_parse(const char *s, agrl_log_level *out) {
-  for (int i = 0; s && i < 4; i++) {
-    if (strcmp(s, level_names[i]) == 0) {
-      *out = (agrl_log_level)i;
-      return true;
-    }
-  }
-  return false;
-}
-
 // Copies text to line[at..], escaping control bytes; returns the new end, at most cap - 1.
 static size_t put_escaped(char *line, size_t at, size_t cap, const char *text) {
   for (; *text; text++) {

@@ -11,7 +11,6 @@ typedef enum { AGRL_LOG_ERROR, AGRL_LOG_WARN, AGRL_LOG_INFO, AGRL_LOG_DEBUG } ag
 
 // name: the daemon's name ("replay", "actor-0"); copied. Default name "agrl", level info, stderr.
 void agrl_log_init(const char *name, agrl_log_level level);
-bool agrl_log_level_parse(const char *s, agrl_log_level *out);
 void agrl_log(agrl_log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #define agrl_loge(...) agrl_log(AGRL_LOG_ERROR, __VA_ARGS__)

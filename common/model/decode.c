@@ -120,8 +120,6 @@ void agrl_seq_close(agrl_decoder *d, agrl_seq *s) {
 
 size_t agrl_seq_len(const agrl_seq *s) { return s->len; }
 
-size_t agrl_decoder_bytes(const agrl_decoder *d) { return d->block_bytes + sizeof *d; }
-
 double agrl_decoder_kv_used_ratio(const agrl_decoder *d) {
   size_t used = 0;
   for (size_t i = 0; i < d->max_batch; i++) {

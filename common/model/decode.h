@@ -30,7 +30,6 @@ size_t agrl_seq_len(const agrl_seq *s);  // own tokens fed so far
 // those of earlier steps (in-flight update).
 void agrl_decoder_step(agrl_decoder *d, const agrl_weights *w, agrl_seq *const *seqs, const int32_t *tokens, size_t n,
                        float *logits);
-size_t agrl_decoder_bytes(const agrl_decoder *d);
 double agrl_decoder_kv_used_ratio(const agrl_decoder *d);
 
 // Samples from softmax(logits/temperature) restricted to top_k (0: off) and then top_p (1: off); u in [0,1).

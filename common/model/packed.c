@@ -58,5 +58,3 @@ const uint32_t *agrl_packed_tensor(const agrl_packed *p, int index) {
   AGRL_ASSERT(index >= 0 && (size_t)index < p->layout->n_tensors && p->at[index] != SIZE_MAX);
   return p->words + p->at[index];
 }
-
-size_t agrl_packed_bytes(const agrl_packed *p) { return p->n_words * sizeof *p->words; }

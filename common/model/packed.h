@@ -18,6 +18,5 @@ void agrl_packed_free(agrl_packed *p);  // NULL is fine
 void agrl_packed_fill(agrl_packed *p, agrl_pool *pool, const uint16_t *block);
 void agrl_packed_fill_tensor(agrl_packed *p, agrl_pool *pool, const uint16_t *block, int index);  // one of them
 const uint32_t *agrl_packed_tensor(const agrl_packed *p, int index);  // of a matrix that is multiplied
-size_t agrl_packed_bytes(const agrl_packed *p);
 
 #endif

@@ -146,8 +146,6 @@ void agrl_trainer_free(agrl_trainer *t) {
   free(t);
 }
 
-size_t agrl_trainer_max_tokens(const agrl_trainer *t) { return t->max_tokens; }
-
 size_t agrl_trainer_bytes(const agrl_trainer *t) { return t->block_bytes + t->lora_bytes + sizeof *t; }
 
 void train_forward_layer(agrl_trainer *t, const agrl_params *params, const agrl_batch *b, size_t layer, const train_saved *s,

@@ -56,7 +56,6 @@ agrl_rc agrl_trainer_new(const agrl_layout *l, agrl_pool *pool, size_t max_token
 // borrowed. Once, before the first pass.
 agrl_rc agrl_trainer_adapt(agrl_trainer *t, const agrl_lora *lora, agrl_error *err);
 void agrl_trainer_free(agrl_trainer *t);
-size_t agrl_trainer_max_tokens(const agrl_trainer *t);
 size_t agrl_trainer_bytes(const agrl_trainer *t);
 
 // Fills logp[t] (natural log, temperature 1) where target[t] >= 0, 0 elsewhere; entropy (nats) likewise if not NULL.

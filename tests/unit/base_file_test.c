@@ -183,9 +183,6 @@ static void log_writes_one_line_an_event(void **state) {
   assert_non_null(strstr(b.data, " info replay open path=a\\x0ab\n"));
   assert_null(strstr(b.data, "quiet"));
   assert_string_equal(b.data + b.len - 4, "...\n");
-  agrl_log_level level;
-  assert_true(agrl_log_level_parse("debug", &level) && level == AGRL_LOG_DEBUG);
-  assert_false(agrl_log_level_parse("INFO", &level) || agrl_log_level_parse(NULL, &level));
   agrl_buf_release(&b);
   free(wide);
   free(path);
