@@ -187,7 +187,8 @@ agrl_rc agrl_gguf_spec(const agrl_gguf *g, agrl_spec *out, agrl_error *err) {
   read_shape(&r, out);
   read_rope_factors(&r, out);
   read_tokens(&r, out);
-  if (r.rc == AGRL_OK && (r.rc = agrl_spec_check(out, err)) != AGRL_OK) agrl_fail_in(err, "%s", g->name);
+  agrl_error why;
+  if (r.rc == AGRL_OK && agrl_spec_check(out, &why) != AGRL_OK) r.rc = agrl_fail(err, AGRL_EPARSE, "%s: %s", g->name, why.msg);
   return r.rc;
 }
 

@@ -139,7 +139,7 @@ static void read_rope(reader *r, agrl_spec *s) {
   s->rope.low_freq_factor = read_float(r, p, "low_freq_factor", true, 1);
   s->rope.high_freq_factor = read_float(r, p, "high_freq_factor", true, 4);
   s->rope.original_context = read_int_in(r, p, "original_max_position_embeddings", true, 1);
-  if (s->rope.factor == 0.0f) fail(r, AGRL_EINVAL, name, "factor must be at least 1");
+  if (s->rope.factor == 0.0f) fail(r, AGRL_EPARSE, name, "factor must be at least 1");
 }
 
 // A window that no position of the model's context can leave changes nothing.
@@ -214,6 +214,11 @@ static void read_shape(reader *r, const ckpt_arch *a, agrl_spec *s) {
   if (ends != NULL && r->rc == AGRL_OK) r->rc = ckpt_read_ends(ends, r->path, s, r->err);
 }
 
+agrl_rc ckpt_check_spec(const agrl_spec *s, const char *path, agrl_error *err) {
+  agrl_error why;
+  return agrl_spec_check(s, &why) == AGRL_OK ? AGRL_OK : agrl_fail(err, AGRL_EPARSE, "%s: %s", path, why.msg);
+}
+
 agrl_rc agrl_ckpt_parse_config(const char *text, size_t len, const char *path, agrl_spec *out, agrl_error *err) {
   agrl_json *root;
   agrl_rc rc = agrl_json_parse(text, len, path, &root, err);
@@ -228,7 +233,7 @@ agrl_rc agrl_ckpt_parse_config(const char *text, size_t len, const char *path, a
   } else {
     read_shape(&r, ckpt_arch_find(type), out);
     refuse_unsupported(&r, out);
-    if (r.rc == AGRL_OK && (r.rc = agrl_spec_check(out, err)) != AGRL_OK) agrl_fail_in(err, "%s", path);
+    if (r.rc == AGRL_OK) r.rc = ckpt_check_spec(out, path, err);
   }
   agrl_json_free(root);
   return r.rc;

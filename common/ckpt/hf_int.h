@@ -44,6 +44,7 @@ agrl_rc ckpt_manifest_write(const char *dir, const char *const *names, size_t n,
 bool ckpt_name_ok(const char *name);  // a plain file name: [A-Za-z0-9._-], no leading dot
 
 const ckpt_arch *ckpt_arch_find(const char *type);  // NULL: not one of the three
+agrl_rc ckpt_check_spec(const agrl_spec *s, const char *path, agrl_error *err);  // AGRL_EPARSE: what the file at path says cannot be
 
 void ckpt_generation_config_write(const agrl_spec *s, agrl_buf *out);
 void ckpt_tokenizer_config_write(const agrl_spec *s, const char *tokenizer_json, size_t len, agrl_buf *out);

@@ -17,7 +17,7 @@ agrl_rc ckpt_parse_generation(const char *text, size_t len, const char *path, ag
   if (rc != AGRL_OK) return rc;
   const agrl_json *ends = agrl_json_get(root, "eos_token_id");
   if (ends != NULL && agrl_json_typeof(ends) != AGRL_JSON_NULL) rc = ckpt_read_ends(ends, path, s, err);
-  if (rc == AGRL_OK && (rc = agrl_spec_check(s, err)) != AGRL_OK) agrl_fail_in(err, "%s", path);
+  if (rc == AGRL_OK) rc = ckpt_check_spec(s, path, err);
   agrl_json_free(root);
   return rc;
 }
@@ -102,7 +102,9 @@ static agrl_rc read_tokenizer(const char *dir, const ckpt_manifest *m, agrl_spec
   if (rc == AGRL_OK) ckpt_apply_tokenizer(tokenizer, config, s);
   agrl_json_free(tokenizer);
   agrl_json_free(config);
-  if (rc == AGRL_OK && (rc = agrl_spec_check(s, err)) != AGRL_OK) agrl_fail_in(err, "%s/%s", dir, CKPT_TOKENIZER);
+  char *path = agrl_path_join(dir, CKPT_TOKENIZER);
+  if (rc == AGRL_OK) rc = ckpt_check_spec(s, path, err);
+  free(path);
   return rc;
 }
 

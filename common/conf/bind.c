@@ -215,6 +215,7 @@ typedef struct binder {
   const agrl_conf_key *table;
   size_t n;
   void *out;
+  const agrl_yaml **from;  // by row: where it was given, or NULL
   agrl_error *err;
 } binder;
 
@@ -238,6 +239,10 @@ static agrl_rc bind_list(const binder *b, const agrl_conf_key *k, const agrl_yam
 
 static agrl_rc bind_value(const binder *b, const agrl_conf_key *k, const agrl_yaml *y) {
   char why[WHY_BYTES];
+  const agrl_yaml **from = &b->from[k - b->table];
+  // "run.seed: 1" beside "run: {seed: 2}" is one key twice, though no map has two of one name.
+  if (*from) return agrl_yaml_fail(y, b->err, "key \"%s\" is here twice; it stands at line %d already", k->path, (*from)->line);
+  *from = y;
   if (k->type == AGRL_CONF_LIST && y->type == AGRL_YAML_SEQ) return bind_list(b, k, y);
   if (y->type != AGRL_YAML_SCALAR) return agrl_yaml_fail(y, b->err, "%s: expected one value, not a list or map", k->path);
   if (is_empty(y) && !is_text(k)) return agrl_yaml_fail(y, b->err, "%s: has no value; remove the line for the default %s", k->path, k->def);
@@ -271,8 +276,10 @@ static agrl_rc bind_map(const binder *b, const agrl_yaml *map, const char *prefi
 
 agrl_rc agrl_conf_bind(const agrl_conf_key *table, size_t n, const agrl_yaml *root, void *out, agrl_error *err) {
   if (root->type != AGRL_YAML_MAP) return agrl_yaml_fail(root, err, "expected sections with keys, as \"run:\" and below it \"  seed: 1\"");
-  binder b = {table, n, out, err};
-  return bind_map(&b, root, "");
+  binder b = {table, n, out, agrl_xcalloc(n, sizeof *b.from), err};
+  agrl_rc rc = bind_map(&b, root, "");
+  free(b.from);
+  return rc;
 }
 
 agrl_rc agrl_conf_set(const agrl_conf_key *table, size_t n, void *out, const char *path, const char *value, agrl_error *err) {

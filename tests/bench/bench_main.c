@@ -144,10 +144,10 @@ static bool parse_args(int argc, char **argv, bench_env *e, bool *wanted) {
   for (int i = 1; i < argc; i++) {
     uint64_t n;
     if (!strcmp(argv[i], "--threads") && i + 1 < argc) {
-      if (!agrl_parse_u64(argv[++i], &n) || n < 1 || n > 1024) return false;
+      if (!agrl_parse_u64(argv[++i], &n) || n < 1 || n > 1024) return fprintf(stderr, "agrl-bench: --threads: '%s' is not 1 to 1024\n", argv[i]), false;
       e->n_threads[1] = (unsigned)n;
     } else if (!strcmp(argv[i], "--seconds") && i + 1 < argc) {
-      if (!agrl_parse_f64(argv[++i], &e->seconds) || e->seconds < 0) return false;
+      if (!agrl_parse_f64(argv[++i], &e->seconds) || e->seconds < 0) return fprintf(stderr, "agrl-bench: --seconds: '%s' is not 0 or more\n", argv[i]), false;
     } else {
       bool found = false;
       for (int c = 0; c < N_CASES; c++)

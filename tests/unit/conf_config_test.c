@@ -105,6 +105,8 @@ static void mistakes_are_named_with_their_place(void **state) {
   refused("replay:\n  sync: sfe\n", AGRL_ECONFIG, "expected one of safe nometa none; did you mean safe?");
   refused("run:\n  dir: \"a\\nb\"\n", AGRL_ECONFIG, "control character");
   refused("run: {seed: 1}\nrun: {seed: 2}\n", AGRL_ECONFIG, "twice");
+  refused("run.seed: 1\nrun: {seed: 2}\n", AGRL_ECONFIG, ":2:13: key \"run.seed\" is here twice; it stands at line 1 already");
+  accepted("run.seed: 1\nrun: {name: n}\n");
   agrl_config c;
   agrl_error err = {0};
   assert_int_equal(agrl_config_load("/nonexistent/agrl.yaml", &c, &err), AGRL_ENOENT);
