@@ -27,10 +27,20 @@ static agrl_rc read_template(const agrl_yaml *node, char **out, agrl_error *err)
   return AGRL_OK;
 }
 
+// What every prompt holds, the plain one that is evaluated too: a gold label in it would be the answer, told beforehand.
+static agrl_rc read_shown(const agrl_yaml *root, const char *key, char **out, agrl_error *err) {
+  char name[64];
+  agrl_rc rc = read_template(agrl_yaml_get(root, key), out, err);
+  if (!rc && *out && agrl_template_names(*out, "gold.", name))
+    rc = agrl_yaml_fail(agrl_yaml_get(root, key), err, "%s: {%s} tells the model the label that it is to find; only guidance and reference may", key, name);
+  return rc;
+}
+
 static agrl_rc read_sections(agrl_task_text *t, const agrl_yaml *root, agrl_error *err) {
-  agrl_rc rc = read_template(agrl_yaml_get(root, "prompt"), &t->prompt, err);
+  agrl_rc rc = read_shown(root, "prompt", &t->prompt, err);
   if (!rc && !t->prompt) rc = agrl_yaml_fail(root, err, "the rule file has no prompt template (key: prompt)");
-  if (!rc) rc = read_template(agrl_yaml_get(root, "answer"), &t->answer, err);
+  if (!rc && !t->prompt[strspn(t->prompt, " \t\r\n")]) rc = agrl_yaml_fail(agrl_yaml_get(root, "prompt"), err, "prompt: is empty; say what the model is shown");
+  if (!rc) rc = read_shown(root, "answer", &t->answer, err);
   if (!rc) rc = read_template(agrl_yaml_get(root, "reference"), &t->reference, err);
   const agrl_yaml *g = agrl_yaml_get(root, "guidance");
   if (rc || !g) return rc;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a labelled row becomes for the model, as the rule file's text sections say (the reward service reads the rest):
-//   prompt: |            template of text/dataset.h
+//   prompt: |            template of text/dataset.h; neither it nor answer may hold a gold field
 //   guidance: [..]       one template per ladder level, 1-based; a guided prompt holds levels 1..L after the prompt
 //   answer: |            appended to every prompt, plain or guided ("" by default)
 //   reference: |         trace for SFT rows that bring none of their own; optional

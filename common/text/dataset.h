@@ -8,6 +8,7 @@
 #ifndef AGRL_TEXT_DATASET_H
 #define AGRL_TEXT_DATASET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -58,6 +59,8 @@ agrl_rc agrl_row_parse(const char *line, size_t len, const char *where, agrl_are
 // ("; "-free lists joined by ", "; empty list: "none"), "{{" for a brace; "{product.title:200}" truncates to 200 bytes
 // at a UTF-8 boundary. A line whose only placeholders are absent fields is left out. check: every name is known.
 agrl_rc agrl_template_check(const char *tmpl, agrl_error *err);
+// Name of the first field in it that starts so, into out; false when there is none. The template is a checked one.
+bool agrl_template_names(const char *tmpl, const char *start, char out[64]);
 void agrl_template_render(const char *tmpl, const agrl_row *row, agrl_buf *out);
 
 #endif

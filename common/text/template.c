@@ -65,6 +65,17 @@ agrl_rc agrl_template_check(const char *tmpl, agrl_error *err) {
   return AGRL_OK;
 }
 
+bool agrl_template_names(const char *tmpl, const char *start, char out[64]) {
+  hole h = {.len = 2};
+  for (const char *s = strchr(tmpl, '{'); s != NULL; s = strchr(s + h.len, '{')) {
+    h = (hole){.len = 2};  // "{{"
+    if (s[1] == '{' || parse_hole(s, &h, NULL) != AGRL_OK || strncmp(h.name, start, strlen(start)) != 0) continue;
+    memcpy(out, h.name, sizeof h.name);
+    return true;
+  }
+  return false;
+}
+
 static void add_list(agrl_buf *out, const char *const *items, size_t n) {
   if (n == 0) agrl_buf_adds(out, "none");
   for (size_t i = 0; i < n; i++) {
