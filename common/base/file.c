@@ -100,6 +100,13 @@ agrl_rc agrl_file_write_atomic(const char *path, const void *data, size_t len, a
   return agrl_replace_end(&r, write_all(r.fd, data, len) ? AGRL_OK : fail_errno(err, path, "write"), err);
 }
 
+int agrl_stdout_end(const char *program, int code) {
+  errno = 0;
+  if (fflush(stdout) == 0 && !ferror(stdout)) return code;
+  fprintf(stderr, "%s: standard output: %s\n", program, errno ? strerror(errno) : "could not be written");
+  return code ? code : agrl_rc_exit(AGRL_EIO);
+}
+
 agrl_rc agrl_file_append_sync(int fd, const void *data, size_t len, agrl_error *err) {
   char name[32];
   snprintf(name, sizeof name, "fd %d", fd);

@@ -142,7 +142,7 @@ static bool start_file(ctl_evals *e, const char *file) {
   char *log = agrl_xasprintf("%s/logs/eval.log", c->run.dir);
   snprintf(limit, sizeof limit, "%" PRId64, c->eval.rows);
   ctl_eval_command command;
-  ctl_eval_command_make(c, e->program, dir, file, results, c->eval.threads, &(ctl_eval_how){.limit = limit}, &command);
+  ctl_eval_command_make(c, e->program, dir, file, results, c->eval.threads, &(ctl_eval_how){.limit = c->eval.rows ? limit : NULL}, &command);
   int fd = agrl_file_mkdirs(results, NULL) ? -1 : open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   e->pid = fd < 0 ? -1 : ctl_fork();
   if (!e->pid) become(command.argv, fd);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // agrl-eval: one checkpoint, one labelled file, one result. agrlctl eval calls it.
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "common/base/file.h"
 #include "common/base/num.h"
 #include "deploy/eval/eval.h"
 
@@ -24,16 +25,22 @@ static const char usage[] =
     "  --max-new N      longest trace in tokens (default 96)\n"
     "  --help\n";
 
-// A number of at least `least` and at most `most`.
-static bool number(const char *s, uint64_t least, uint64_t most, uint64_t *v) {
-  return agrl_parse_u64(s, v) && *v >= least && *v <= most;
+static const struct option longs[] = {{"checkpoint", 1, 0, 'c'}, {"rules", 1, 0, 'r'}, {"data", 1, 0, 'd'},    {"split", 1, 0, 's'},
+                                      {"out", 1, 0, 'O'},        {"limit", 1, 0, 'l'}, {"threads", 1, 0, 't'}, {"max-new", 1, 0, 'm'},
+                                      {"items", 1, 0, 'i'},      {"dev", 1, 0, 'D'},   {"train", 1, 0, 'T'},   {"samples", 1, 0, 'k'},
+                                      {"seed", 1, 0, 'S'},       {"help", 0, 0, 'h'},  {0, 0, 0, 0}};
+
+// The argument of the option, a number of at least `least` and at most `most`.
+static bool number(int option, uint64_t least, uint64_t most, uint64_t *v) {
+  const struct option *o = longs;
+  if (agrl_parse_u64(optarg, v) && *v >= least && *v <= most) return true;
+  while (o->val != option) o++;
+  fprintf(stderr, "agrl-eval: --%s: '%s' is not a number from %" PRIu64 " to %" PRIu64 "\n", o->name, optarg, least, most);
+  return false;
 }
 
-static bool parse(int argc, char **argv, eval_job *c) {
-  static const struct option longs[] = {{"checkpoint", 1, 0, 'c'}, {"rules", 1, 0, 'r'}, {"data", 1, 0, 'd'},    {"split", 1, 0, 's'},
-                                        {"out", 1, 0, 'O'},        {"limit", 1, 0, 'l'}, {"threads", 1, 0, 't'}, {"max-new", 1, 0, 'm'},
-                                        {"items", 1, 0, 'i'},      {"dev", 1, 0, 'D'},   {"train", 1, 0, 'T'},   {"samples", 1, 0, 'k'},
-                                        {"seed", 1, 0, 'S'},       {"help", 0, 0, 'h'},  {0, 0, 0, 0}};
+// False: something is wrong, and has been said.
+static bool parse(int argc, char **argv, eval_job *c, bool *help) {
   uint64_t v = 0;
   for (int o; (o = getopt_long(argc, argv, "o:h", longs, NULL)) != -1;) switch (o) {
       case 'c': c->eval.checkpoint = optarg; break;
@@ -44,26 +51,30 @@ static bool parse(int argc, char **argv, eval_job *c) {
       case 'i': c->items = optarg; break;
       case 'D': c->dev = optarg; break;
       case 'T': c->train = optarg; break;
-      case 'o': c->json = !strcmp(optarg, "json"); if (!c->json) return false; break;
-      case 'k': if (!number(optarg, 0, EVAL_MAX_SAMPLES, &v)) return false; c->eval.samples = v; break;
-      case 'S': if (!number(optarg, 0, UINT64_MAX, &c->eval.seed)) return false; break;
-      case 'l': if (!number(optarg, 0, SIZE_MAX, &v)) return false; c->eval.limit = v; break;
-      case 't': if (!number(optarg, 1, 256, &v)) return false; c->eval.threads = (unsigned)v; break;
-      case 'm': if (!number(optarg, 1, 8192, &v)) return false; c->eval.max_new = v; break;
-      case 'h': fputs(usage, stdout); exit(0);
+      case 'o':
+        c->json = !strcmp(optarg, "json");
+        if (!c->json) return fprintf(stderr, "agrl-eval: -o %s: expected json\n", optarg), false;
+        break;
+      case 'k': if (!number(o, 0, EVAL_MAX_SAMPLES, &v)) return false; c->eval.samples = v; break;
+      case 'S': if (!number(o, 0, UINT64_MAX, &c->eval.seed)) return false; break;
+      case 'l': if (!number(o, 1, SIZE_MAX, &v)) return false; c->eval.limit = v; break;
+      case 't': if (!number(o, 1, 256, &v)) return false; c->eval.threads = (unsigned)v; break;
+      case 'm': if (!number(o, 1, 8192, &v)) return false; c->eval.max_new = v; break;
+      case 'h': return *help = true;
       default: return false;
     }
-  return optind == argc && c->eval.checkpoint && c->eval.rules && c->data;
+  if (optind < argc) return fprintf(stderr, "agrl-eval: unexpected '%s'\n", argv[optind]), false;
+  if (c->eval.checkpoint && c->eval.rules && c->data) return true;
+  return fputs("agrl-eval: needs --checkpoint, --rules and --data\n", stderr), false;
 }
 
 int main(int argc, char **argv) {
   eval_job c = {.eval = {.threads = 2, .slots = 64, .context = 2048, .max_new = 96, .seed = 1, .progress = true}, .split = "eval"};
-  if (!parse(argc, argv, &c)) {
-    fputs(usage, stderr);
-    return agrl_rc_exit(AGRL_EINVAL);
-  }
+  bool help = false;
+  if (!parse(argc, argv, &c, &help)) return fputs("agrl-eval: see agrl-eval --help\n", stderr), agrl_rc_exit(AGRL_EINVAL);
+  if (help) return fputs(usage, stdout), agrl_stdout_end("agrl-eval", 0);
   agrl_error err = {0};
   agrl_rc rc = eval_run(&c, &err);
   if (rc) agrl_error_print(&err, "agrl-eval");
-  return agrl_rc_exit(rc);
+  return agrl_stdout_end("agrl-eval", agrl_rc_exit(rc));
 }
