@@ -17,7 +17,7 @@ static int run_config(int argc, char **argv) {
   bool text = false;
   for (int k; (k = getopt_long(argc, argv, "h", longs, NULL)) != -1;) {
     if (k == 'h') return ctl_help(&ctl_cmd_config);
-    if (k != 't') return ctl_usage(&ctl_cmd_config, "unknown option");
+    if (k != 't') return ctl_bad_option(&ctl_cmd_config);
     text = true;
   }
   const char *verb = optind < argc ? argv[optind] : "", *file = optind + 1 < argc ? argv[optind + 1] : NULL;

@@ -3,6 +3,7 @@
 #ifndef AGRL_CTL_CTL_H
 #define AGRL_CTL_CTL_H
 
+#include <getopt.h>
 #include <glob.h>
 #include <stdbool.h>
 
@@ -13,7 +14,7 @@ typedef struct ctl_command {
   const char *name;   // "replay ls" is the command `replay` with a word of its own
   const char *about;  // one line
   const char *usage;  // whole help text
-  int (*run)(int argc, char **argv);  // argv[0] is the command's name; returns the exit code
+  int (*run)(int argc, char **argv);  // argv[0] is "agrlctl NAME", for getopt's messages; returns the exit code
 } ctl_command;
 
 extern const ctl_command ctl_cmd_up, ctl_cmd_down, ctl_cmd_status, ctl_cmd_scale, ctl_cmd_top, ctl_cmd_logs,
@@ -22,7 +23,7 @@ extern const ctl_command ctl_cmd_up, ctl_cmd_down, ctl_cmd_status, ctl_cmd_scale
     ctl_cmd_model, ctl_cmd_experiment, ctl_cmd_sbs, ctl_cmd_traces;
 
 // The job a command acts on. Of --run-dir DIR, --config FILE, $AGRL_RUN_DIR the first given wins; a run directory that
-// `up` made has its effective configuration in DIR/agrl.yaml.
+// `up` made has its effective configuration in DIR/agrl.yaml, but for run.dir, which is DIR wherever it is now.
 typedef struct ctl_job {
   agrl_config config;
   bool found;  // the run directory has an agrl.yaml
@@ -35,6 +36,10 @@ void ctl_glob(const char *dir, const char *pattern, glob_t *out);
 
 int ctl_fail(const agrl_error *err);                       // prints "agrlctl: ...", returns the exit code
 int ctl_usage(const ctl_command *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));  // exit code 64
+int ctl_bad_option(const ctl_command *c);                  // getopt has said what is wrong; exit code 64
+// Options by their letters: those that verb does not take are refused by name. 0, or the exit code 64.
+#define CTL_LETTERS 128
+int ctl_only_options(const ctl_command *c, const char *verb, const struct option *longs, const bool given[CTL_LETTERS], const char *allowed);
 int ctl_help(const ctl_command *c);                        // prints the help, returns 0
 
 // Asks the supervisor; AGRL_EPEER with "not running" when none answers.

@@ -17,27 +17,28 @@
 #include "common/wire/version.h"
 #include "deploy/ctl/ctl.h"
 
+// dir is the run directory whatever the agrl.yaml in it says: it may have been copied, moved or renamed.
+static agrl_rc open_in(ctl_job *job, const char *dir, const char *config_path, agrl_error *err) {
+  char *effective = agrl_path_join(dir, "agrl.yaml"), real[PATH_MAX];
+  bool found = agrl_file_exists(effective);
+  agrl_rc rc = agrl_config_load(found ? effective : config_path, &job->config, err);
+  if (!rc && !found) rc = ctl_default_rules(&job->config, config_path, err);
+  if (!rc) rc = agrl_config_set(&job->config, "run.dir", realpath(dir, real) ? real : dir, err);
+  job->found = found && !rc;
+  free(effective);
+  return rc;
+}
+
 agrl_rc ctl_job_open(ctl_job *job, const char *config_path, const char *run_dir, agrl_error *err) {
   *job = (ctl_job){0};
   if (!run_dir && !config_path) run_dir = getenv("AGRL_RUN_DIR");
-  char *effective = run_dir ? agrl_path_join(run_dir, "agrl.yaml") : NULL;
-  agrl_rc rc;
-  if (effective && agrl_file_exists(effective)) {
-    rc = agrl_config_load(effective, &job->config, err);
-    job->found = !rc;
-  } else {
-    rc = agrl_config_load(config_path, &job->config, err);
-    if (!rc) rc = ctl_default_rules(&job->config, config_path, err);
-    if (!rc && run_dir) rc = agrl_config_set(&job->config, "run.dir", run_dir, err);
-    char *in_dir = rc ? NULL : agrl_path_join(job->config.run.dir, "agrl.yaml");
-    if (in_dir && agrl_file_exists(in_dir)) {  // what really runs there
-      agrl_config_release(&job->config);
-      rc = agrl_config_load(in_dir, &job->config, err);
-      job->found = !rc;
-    }
-    free(in_dir);
-  }
-  free(effective);
+  if (run_dir && !*run_dir) return agrl_fail(err, AGRL_EINVAL, "--run-dir or $AGRL_RUN_DIR is empty; name a run directory");
+  if (run_dir) return open_in(job, run_dir, config_path, err);
+  agrl_config named;
+  agrl_rc rc = agrl_config_load(config_path, &named, err);
+  if (rc) return rc;
+  rc = open_in(job, named.run.dir, config_path, err);
+  agrl_config_release(&named);
   return rc;
 }
 
@@ -70,6 +71,22 @@ int ctl_usage(const ctl_command *c, const char *fmt, ...) {
   fprintf(stderr, "; see agrlctl %s --help\n", c->name);
   va_end(ap);
   return agrl_rc_exit(AGRL_EINVAL);
+}
+
+int ctl_bad_option(const ctl_command *c) {
+  fprintf(stderr, "agrlctl %s: see agrlctl %s --help\n", c->name, c->name);
+  return agrl_rc_exit(AGRL_EINVAL);
+}
+
+int ctl_only_options(const ctl_command *c, const char *verb, const struct option *longs, const bool given[CTL_LETTERS], const char *allowed) {
+  for (int k = 1; k < CTL_LETTERS; k++) {
+    if (!given[k] || strchr("cD", k) || strchr(allowed, k)) continue;
+    const struct option *o = longs;
+    while (o->name && o->val != k) o++;
+    if (o->name) return ctl_usage(c, "--%s is no option of %s", o->name, verb);
+    return ctl_usage(c, "-%c is no option of %s", k, verb);
+  }
+  return 0;
 }
 
 int ctl_help(const ctl_command *c) {

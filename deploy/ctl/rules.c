@@ -31,7 +31,7 @@ static int run(int argc, char **argv) {
         o.json = !strcmp(optarg, "json");
         break;
       case 'h': return ctl_help(&ctl_cmd_rules);
-      default: return ctl_usage(&ctl_cmd_rules, "unknown option");
+      default: return ctl_bad_option(&ctl_cmd_rules);
     }
   const char *verb = optind < argc ? argv[optind] : "", *arg = optind + 1 < argc ? argv[optind + 1] : NULL;
   if (optind + 2 < argc) return ctl_usage(&ctl_cmd_rules, "unexpected '%s'", argv[optind + 2]);

@@ -191,12 +191,13 @@ typedef struct options {
   bool json, once;
 } options;
 
-static int parse(const ctl_command *c, int argc, char **argv, options *o) {
+static int parse(const ctl_command *c, int argc, char **argv, const char *allowed, options *o) {
   static const struct option longs[] = {{"config", 1, 0, 'c'}, {"run-dir", 1, 0, 'D'}, {"interval", 1, 0, 'i'},
                                         {"once", 0, 0, '1'},
                                         {"help", 0, 0, 'h'},   {0, 0, 0, 0}};
+  bool given[CTL_LETTERS] = {false};
   *o = (options){.interval = 2};
-  for (int k; (k = getopt_long(argc, argv, "o:h", longs, NULL)) != -1;) switch (k) {
+  for (int k; (k = getopt_long(argc, argv, "o:h", longs, NULL)) != -1; given[k] = true) switch (k) {
       case 'c': o->config = optarg; break;
       case 'D': o->run_dir = optarg; break;
       case '1': o->once = true; break;
@@ -210,9 +211,9 @@ static int parse(const ctl_command *c, int argc, char **argv, options *o) {
         o->json = !strcmp(optarg, "json");
         break;
       case 'h': return ctl_help(c), -1;
-      default: return ctl_usage(c, "unknown option");
+      default: return ctl_bad_option(c);
     }
-  return optind == argc ? 0 : ctl_usage(c, "unexpected '%s'", argv[optind]);
+  return optind == argc ? ctl_only_options(c, c->name, longs, given, allowed) : ctl_usage(c, "unexpected '%s'", argv[optind]);
 }
 
 static int show(const ctl_job *job, bool json) {
@@ -229,7 +230,7 @@ static int run_status(int argc, char **argv) {
   options o;
   agrl_error err = {0};
   ctl_job job;
-  int code = parse(&ctl_cmd_status, argc, argv, &o);
+  int code = parse(&ctl_cmd_status, argc, argv, "o", &o);
   if (code) return code < 0 ? 0 : code;
   if (ctl_job_open(&job, o.config, o.run_dir, &err)) return ctl_fail(&err);
   code = show(&job, o.json);
@@ -241,13 +242,13 @@ static int run_top(int argc, char **argv) {
   options o;
   agrl_error err = {0};
   ctl_job job;
-  int code = parse(&ctl_cmd_top, argc, argv, &o);
+  int code = parse(&ctl_cmd_top, argc, argv, "i1", &o);
   if (code) return code < 0 ? 0 : code;
   if (ctl_job_open(&job, o.config, o.run_dir, &err)) return ctl_fail(&err);
   bool terminal = isatty(STDOUT_FILENO);
   do {
     if (terminal && !o.once) fputs("\033[H\033[2J", stdout);
-    code = show(&job, o.json);
+    code = show(&job, false);
     fflush(stdout);
     if (!o.once && !code) usleep((useconds_t)(o.interval * 1e6));
   } while (!o.once && !code);

@@ -17,7 +17,8 @@
 
 static const char down_usage[] =
     "usage: agrlctl down [--run-dir DIR | --config FILE] [--timeout SECONDS]\n"
-    "Stops a running job cleanly: actors drain, then reward, learner and replay end. Waits for it (default: 120 s).\n";
+    "Stops a running job cleanly: actors drain, then reward, learner and replay end. Waits for it, 600 s unless told\n"
+    "otherwise: the learner may have to finish a step and a checkpoint first.\n";
 static const char scale_usage[] =
     "usage: agrlctl scale actors N [--run-dir DIR | --config FILE]\n"
     "Starts or drains actors of a running job until N are left. Nothing else is restarted and no trace is lost.\n";
@@ -27,32 +28,38 @@ static const char logs_usage[] =
 
 typedef struct options {
   const char *config, *run_dir;
-  uint64_t number;  // seconds, lines
+  uint64_t seconds, lines;
   bool follow;
 } options;
 
-static int parse(const ctl_command *c, int argc, char **argv, options *o) {
-  static const struct option longs[] = {{"config", 1, 0, 'c'}, {"run-dir", 1, 0, 'D'}, {"timeout", 1, 0, 'n'},
+// Into o; optind is at the first word, of which there may be `words`. -1 for help, 0 to go on, otherwise the exit code.
+static int parse(const ctl_command *c, int argc, char **argv, const char *allowed, int words, options *o) {
+  static const struct option longs[] = {{"config", 1, 0, 'c'}, {"run-dir", 1, 0, 'D'}, {"timeout", 1, 0, 't'},
                                         {"follow", 0, 0, 'f'},
                                         {"help", 0, 0, 'h'},   {0, 0, 0, 0}};
-  for (int k; (k = getopt_long(argc, argv, "fn:h", longs, NULL)) != -1;) switch (k) {
+  bool given[CTL_LETTERS] = {false};
+  for (int k; (k = getopt_long(argc, argv, "fn:h", longs, NULL)) != -1; given[k] = true) switch (k) {
       case 'c': o->config = optarg; break;
       case 'D': o->run_dir = optarg; break;
       case 'f': o->follow = true; break;
+      case 't':
+        if (!agrl_parse_u64(optarg, &o->seconds)) return ctl_usage(c, "--timeout: '%s' is not a number of seconds", optarg);
+        break;
       case 'n':
-        if (!agrl_parse_u64(optarg, &o->number)) return ctl_usage(c, "'%s' is not a number", optarg);
+        if (!agrl_parse_u64(optarg, &o->lines)) return ctl_usage(c, "-n: '%s' is not a number of lines", optarg);
         break;
       case 'h': return ctl_help(c), -1;
-      default: return ctl_usage(c, "unknown option");
+      default: return ctl_bad_option(c);
     }
-  return 0;
+  if (argc - optind > words) return ctl_usage(c, "unexpected '%s'", argv[optind + words]);
+  return ctl_only_options(c, c->name, longs, given, allowed);
 }
 
 static int run_down(int argc, char **argv) {
-  options o = {.number = 120};
+  options o = {.seconds = 600};
   agrl_error err = {0};
   ctl_job job;
-  int code = parse(&ctl_cmd_down, argc, argv, &o);
+  int code = parse(&ctl_cmd_down, argc, argv, "t", 0, &o);
   if (code) return code < 0 ? 0 : code;
   if (ctl_job_open(&job, o.config, o.run_dir, &err)) return ctl_fail(&err);
   agrl_arena arena;
@@ -61,8 +68,8 @@ static int run_down(int argc, char **argv) {
   agrl_rc rc = ctl_control(&job, "stop", "", 5000, &arena, &answer, &err);
   uint64_t t0 = agrl_mono_ns();
   while (!rc && ctl_supervisor_pid(job.config.run.dir)) {
-    if (agrl_since_s(t0) > (double)o.number)
-      rc = agrl_fail(&err, AGRL_ETIMEOUT, "the job has not stopped within %" PRIu64 " s; see agrlctl logs", o.number);
+    if (agrl_since_s(t0) > (double)o.seconds)
+      rc = agrl_fail(&err, AGRL_ETIMEOUT, "the job has not stopped within %" PRIu64 " s; see agrlctl logs", o.seconds);
     usleep(100000);
   }
   if (!rc) printf("agrlctl: stopped; run agrlctl up --run-dir %s to resume\n", job.config.run.dir);
@@ -76,7 +83,7 @@ static int run_scale(int argc, char **argv) {
   agrl_error err = {0};
   ctl_job job;
   uint64_t n;
-  int code = parse(&ctl_cmd_scale, argc, argv, &o);
+  int code = parse(&ctl_cmd_scale, argc, argv, "", 2, &o);
   if (code) return code < 0 ? 0 : code;
   if (argc - optind != 2 || strcmp(argv[optind], "actors") || !agrl_parse_u64(argv[optind + 1], &n))
     return ctl_usage(&ctl_cmd_scale, "expected: actors N");
@@ -92,19 +99,18 @@ static int run_scale(int argc, char **argv) {
 }
 
 static int run_logs(int argc, char **argv) {
-  options o = {.number = 20};
+  options o = {.lines = 20};
   agrl_error err = {0};
   ctl_job job;
-  int code = parse(&ctl_cmd_logs, argc, argv, &o);
+  int code = parse(&ctl_cmd_logs, argc, argv, "fn", 1, &o);
   if (code) return code < 0 ? 0 : code;
-  if (argc - optind > 1) return ctl_usage(&ctl_cmd_logs, "expected one service");
   const char *which = optind < argc ? argv[optind] : "*";
   if (strspn(which, "abcdefghijklmnopqrstuvwxyz0123456789-") != strlen(which) && strcmp(which, "*"))
     return ctl_usage(&ctl_cmd_logs, "no service '%s'", which);
   if (ctl_job_open(&job, o.config, o.run_dir, &err)) return ctl_fail(&err);
   char *pattern = agrl_xasprintf("logs/%s.log", which), lines[32];
   glob_t found;
-  snprintf(lines, sizeof lines, "%" PRIu64, o.number);
+  snprintf(lines, sizeof lines, "%" PRIu64, o.lines);
   ctl_glob(job.config.run.dir, pattern, &found);
   if (found.gl_pathc == 0) {
     agrl_fail(&err, AGRL_ENOENT, "no log %s/%s", job.config.run.dir, pattern);

@@ -157,7 +157,7 @@ static int run(int argc, char **argv) {
         if (!agrl_parse_u64(optarg, &limit) || !limit) return ctl_usage(&ctl_cmd_traces, "--limit: '%s' is not a number above 0", optarg);
         break;
       case 'h': return ctl_help(&ctl_cmd_traces);
-      default: return ctl_usage(&ctl_cmd_traces, "unknown option");
+      default: return ctl_bad_option(&ctl_cmd_traces);
     }
   if (optind < argc) return ctl_usage(&ctl_cmd_traces, "unexpected '%s'", argv[optind]);
   agrl_error err = {0};

@@ -75,13 +75,17 @@ static int parse(int argc, char **argv, up *u, sets *s, agrl_error *err) {
       case 'd': rc = add_set(s, "data.train", optarg, err); break;
       case 'e': agrl_buf_addf(&u->eval_list, "%s%s", u->eval_list.len ? "," : "", optarg); break;
       case 'r': rc = add_set(s, "data.rules", optarg, err); break;
-      case 'D': u->run_dir = optarg; rc = add_set(s, "run.dir", optarg, err); break;
+      case 'D':
+        if (!*optarg) return ctl_usage(&ctl_cmd_up, "--run-dir is empty; name a run directory");
+        u->run_dir = optarg;
+        rc = add_set(s, "run.dir", optarg, err);
+        break;
       case 'a': rc = add_set(s, "actor.count", optarg, err); break;
       case 's': rc = split_set(s, optarg, err); break;
       case 'b': u->detach = true; break;
       case 'n': u->no_eval = true; break;
       case 'h': return ctl_help(&ctl_cmd_up), -1;
-      default: return ctl_usage(&ctl_cmd_up, "unknown option");
+      default: return ctl_bad_option(&ctl_cmd_up);
     }
   if (!rc && u->eval_list.len) rc = add_set(s, "data.eval", u->eval_list.data, err);
   if (rc) return ctl_fail(err);
