@@ -12,7 +12,7 @@ static const char usage[] =
     "usage: agrlctl data make --out DIR [--seed N] [--train N] [--eval N] [--natural N] [--reference N]\n"
     "                         [--departments 2..12] [--leaves 2..8] [--synonyms PERCENT]\n"
     "Writes the built-in synthetic product-search benchmark: train.jsonl, eval.jsonl (balanced) and eval_natural.jsonl.\n"
-    "The same seed gives the same bytes. --reference: how many training rows carry a reference trace.\n"
+    "The same seed gives the same bytes. Files that exist are not replaced. --reference: how many training rows carry a reference trace.\n"
     "How hard the world is: --departments and --leaves (categories of each), --synonyms (mentions said with another word).\n";
 
 static int run(int argc, char **argv) {
@@ -22,12 +22,12 @@ static int run(int argc, char **argv) {
                                         {"help", 0, 0, 'h'},        {0, 0, 0, 0}};
   agrl_data_options o = AGRL_DATA_DEFAULTS;
   const char *dir = NULL;
-  for (int k; (k = getopt_long(argc, argv, "h", longs, NULL)) != -1;) {
+  for (int k, at = 0; (k = getopt_long(argc, argv, "h", longs, &at)) != -1;) {
     uint64_t n = 0;
     if (k == 'h') return ctl_help(&ctl_cmd_data);
-    if (k == '?') return ctl_usage(&ctl_cmd_data, "unknown option");
+    if (k == '?') return ctl_bad_option(&ctl_cmd_data);
     if (k != 'O' && (!agrl_parse_u64(optarg, &n) || (k != 's' && n > 10000000)))
-      return ctl_usage(&ctl_cmd_data, "'%s' is not a number in range", optarg);
+      return ctl_usage(&ctl_cmd_data, "--%s: '%s' is not a number in range", longs[at].name, optarg);
     switch (k) {
       case 'O': dir = optarg; break;
       case 's': o.seed = n; break;
@@ -41,8 +41,9 @@ static int run(int argc, char **argv) {
       default: break;
     }
   }
-  if (optind + 1 != argc || strcmp(argv[optind], "make") || !dir)
+  if (optind + 1 != argc || strcmp(argv[optind], "make") || !dir || !*dir)
     return ctl_usage(&ctl_cmd_data, "expected: make --out DIR");
+  if (!o.train) return ctl_usage(&ctl_cmd_data, "--train: 0 rows are nothing to train on");
   agrl_error err = {0};
   if (agrl_data_make(dir, &o, &err)) return ctl_fail(&err);
   printf("agrlctl: %s: train.jsonl %zu rows (%zu with a reference trace), eval.jsonl %zu, eval_natural.jsonl %zu; "

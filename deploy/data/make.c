@@ -196,13 +196,26 @@ static agrl_rc save(maker *m, const char *dir, const char *name, agrl_error *err
   return rc;
 }
 
+// Data that somebody made, changed or trains on is not replaced.
+static agrl_rc refuse_existing(const char *dir, agrl_error *err) {
+  static const char *const files[] = {"train.jsonl", "eval.jsonl", "eval_natural.jsonl"};
+  agrl_rc rc = AGRL_OK;
+  for (size_t i = 0; !rc && i < sizeof files / sizeof *files; i++) {
+    char *path = agrl_path_join(dir, files[i]);
+    if (agrl_file_exists(path)) rc = agrl_fail(err, AGRL_EEXIST, "%s: exists already; remove it or choose another place", path);
+    free(path);
+  }
+  return rc;
+}
+
 agrl_rc agrl_data_make(const char *dir, const agrl_data_options *o, agrl_error *err) {
   const size_t per_department = data_max_leaves / data_max_departments;
   if (o->departments < 2 || o->departments > data_max_departments || o->leaves < 2 || o->leaves > per_department)
     return agrl_fail(err, AGRL_EINVAL, "data: departments %zu, leaves %zu; expected 2..%d and 2..%zu", o->departments, o->leaves,
                      data_max_departments, per_department);
   if (o->synonyms > 100) return agrl_fail(err, AGRL_EINVAL, "data: synonyms %zu; expected 0..100 percent", o->synonyms);
-  agrl_rc rc = agrl_file_mkdirs(dir, err);
+  agrl_rc rc = refuse_existing(dir, err);
+  if (rc == AGRL_OK) rc = agrl_file_mkdirs(dir, err);
   if (rc != AGRL_OK) return rc;
   maker m = {.options = o, .split = DATA_TRAIN, .prefix = "train"};
   agrl_rng_init(&m.rng, o->seed, 1);

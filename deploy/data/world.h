@@ -32,7 +32,8 @@ typedef struct agrl_data_options {
   {.seed = 1, .train = 12000, .eval = 800, .natural = 800, .reference = 2500, .departments = 12, .leaves = 8, .synonyms = 30}
 
 // Writes train.jsonl (balanced tiers), eval.jsonl (balanced) and eval_natural.jsonl (tiers about 50/20/10/20 from 4 to
-// 1, five candidates a query) into dir, which is made if absent. Each file is written atomically.
+// 1, five candidates a query) into dir, which is made if absent. Each file is written atomically;
+// AGRL_EEXIST when one of them is there already.
 agrl_rc agrl_data_make(const char *dir, const agrl_data_options *options, agrl_error *err);
 
 // ---- inside, open to tests ----

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 // cmocka wants the headers above first
 #include <cmocka.h>
 
@@ -266,6 +267,8 @@ static void test_deterministic(void **state) {
       assert_int_equal(agrl_sha256_file(a, &x, NULL), AGRL_OK);
       assert_int_equal(agrl_sha256_file(b, &y, NULL), AGRL_OK);
       assert_int_equal(memcmp(&x, &y, sizeof x) == 0, seed == 5);
+      assert_int_equal(agrl_data_make(again, &o, NULL), AGRL_EEXIST);  // any of the three is kept
+      unlink(b);
       free(a);
       free(b);
     }
