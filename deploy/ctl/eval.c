@@ -25,7 +25,7 @@ static const char usage[] =
     "  --dev FILE       rows that choose the threshold of the three classes (default: data.dev, else a fifth of the data)\n"
     "  --samples K      sample K traces a row besides, for pass@1 to pass@K (default: eval.samples)\n"
     "  --seed N         of these (default 1)\n"
-    "  --limit N        first N rows only\n"
+    "  --limit N        first N rows only; needs --label, as they must not stand in for the results of all rows\n"
     "  --label NAME     where results go (default: the checkpoint's name)\n";
 
 char *ctl_eval_split(const char *path) {
@@ -140,7 +140,10 @@ int ctl_eval_run(const agrl_config *c, const char *checkpoint, const char *label
   snprintf(samples, sizeof samples, "%" PRId64, c->eval.samples);
   if (!how.samples) how.samples = samples;
   char *results = agrl_xasprintf("%s/eval/%s", c->run.dir, label), *program = ctl_program("agrl-eval");
-  int code = ctl_eval_check(c, &err) || agrl_file_mkdirs(results, &err) ? ctl_fail(&err) : 0;
+  agrl_rc rc = *c->data.rules ? ctl_eval_check(c, &err)
+                              : agrl_fail(&err, AGRL_ECONFIG, "no rule file to read traces by: set data.rules in the configuration of %s", c->run.dir);
+  if (!rc) rc = agrl_file_mkdirs(results, &err);
+  int code = rc ? ctl_fail(&err) : 0;
   if (!program) {
     free(results);
     fprintf(stderr, "agrlctl: agrl-eval is neither beside agrlctl nor in $PATH; build or install it\n");
@@ -164,13 +167,15 @@ static bool names_version(const char *label) {
   return sscanf(label, "v%u-%u%c", &epoch, &step, &rest) == 2;
 }
 
+static bool is_compared(const char *label) { return !strcmp(label, "sft") || !strcmp(label, "best") || !strcmp(label, "latest"); }
+
 // A label is a folder's name and stands on pages, and those that the report compares belong to the run's checkpoints of these names.
 static agrl_rc check_label(const agrl_config *c, const char *label, const char *checkpoint, agrl_error *err) {
   static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+=,@";
   if (!*label || *label == '.' || label[strspn(label, plain)])
     return agrl_fail(err, AGRL_EINVAL, "'%s' cannot name results: give --label letters, digits and any of ._-+=,@", label);
   if (names_version(label)) return agrl_fail(err, AGRL_EINVAL, "the results labelled %s are those of the training's own evaluation; give --label another name", label);
-  if (strcmp(label, "sft") != 0 && strcmp(label, "best") != 0 && strcmp(label, "latest") != 0) return AGRL_OK;
+  if (!is_compared(label)) return AGRL_OK;
   char *own = agrl_xasprintf("%s/checkpoints/%s", c->run.dir, label), *a = realpath(own, NULL), *b = realpath(checkpoint, NULL);
   agrl_rc rc = AGRL_OK;
   if (!a || !b || strcmp(a, b) != 0)
@@ -201,10 +206,13 @@ static int run(int argc, char **argv) {
       case 'l': how.limit = optarg; break;
       case 'L': label = optarg; break;
       case 'h': return ctl_help(&ctl_cmd_eval);
-      default: return ctl_usage(&ctl_cmd_eval, "unknown option");
+      default: return ctl_bad_option(&ctl_cmd_eval);
     }
   if (optind != argc) return ctl_usage(&ctl_cmd_eval, "unexpected '%s'", argv[optind]);
-  if (how.limit && !agrl_parse_u64(how.limit, &n)) return ctl_usage(&ctl_cmd_eval, "--limit: '%s' is not a number", how.limit);
+  if (how.limit && (!agrl_parse_u64(how.limit, &n) || !n)) return ctl_usage(&ctl_cmd_eval, "--limit: '%s' is not a number above 0", how.limit);
+  if (how.limit && (!label || is_compared(label)))
+    return ctl_usage(&ctl_cmd_eval, "--limit: results of some rows would replace those of all that %s holds; give --label NAME, another than sft, "
+                     "best or latest", label ? label : "the checkpoint's label");
   if (how.seed && !agrl_parse_u64(how.seed, &n)) return ctl_usage(&ctl_cmd_eval, "--seed: '%s' is not a number", how.seed);
   if (how.samples && (!agrl_parse_u64(how.samples, &n) || n > 64))
     return ctl_usage(&ctl_cmd_eval, "--samples: '%s' is not a number of at most 64", how.samples);
