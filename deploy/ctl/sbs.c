@@ -7,10 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/file.h"
 #include "common/base/mem.h"
 #include "common/base/num.h"
+#include "common/ckpt/hf.h"
 #include "deploy/ctl/ctl.h"
 
 static const char usage[] =
@@ -47,6 +49,16 @@ static agrl_rc load_items(const char *items, const char *result, const char *che
   return rc;
 }
 
+// agrl-eval's exit code is the answer's kind: a checkpoint that is damaged is no wrong usage of sbs.
+static agrl_rc evaluate(const ctl_job *job, const char *side, const char *checkpoint, agrl_error *err) {
+  int code = ctl_eval_run(&job->config, checkpoint, side, NULL);
+  if (!code) return AGRL_OK;
+  agrl_rc rc = AGRL_ESELFCHECK;
+  for (agrl_rc k = AGRL_EUNSUPPORTED; k > AGRL_OK; k--)
+    if (agrl_rc_exit(k) == code) rc = k;
+  return agrl_fail(err, rc, "%s could not be scored", side);
+}
+
 // Evaluated first where there are no items of the checkpoint, or those of another.
 static agrl_rc load_checkpoint(const ctl_job *job, const char *side, const char *checkpoint, const char *split, sbs_items *out, agrl_error *err) {
   char *items = agrl_xasprintf("%s/eval/%s/%s.items.jsonl", job->config.run.dir, side, split);
@@ -58,9 +70,7 @@ static agrl_rc load_checkpoint(const ctl_job *job, const char *side, const char 
   }
   if (rc) {
     sbs_items_release(out);
-    rc = ctl_eval_run(&job->config, checkpoint, side, NULL) ? agrl_fail(err, AGRL_EINVAL, "%s could not be scored", side) : AGRL_OK;
-    if (!rc && !agrl_file_exists(items))
-      rc = agrl_fail(err, AGRL_ENOENT, "no %s: data.eval has no file of that name; give --split NAME", items);
+    rc = evaluate(job, side, checkpoint, err);
     if (!rc) rc = load_items(items, result, checkpoint, out, err);
   }
   free(items);
@@ -68,18 +78,52 @@ static agrl_rc load_checkpoint(const ctl_job *job, const char *side, const char 
   return rc;
 }
 
+// The checkpoint of that name; NULL: there is none.
+static char *checkpoint_path(const ctl_job *job, const char *side) {
+  char *name = agrl_xasprintf("%s/checkpoints/%s", job->config.run.dir, side), *real = strchr(side, '/') || !*side ? NULL : realpath(name, NULL);
+  free(name);
+  return real;  // the one that latest is now, whatever a running job makes of it
+}
+
+// What can be told without evaluating anything.
+static agrl_rc check_side(const ctl_job *job, const char *side, agrl_error *err) {
+  if (!*side) return agrl_fail(err, AGRL_EINVAL, "sbs: A or B is empty; name a checkpoint or an items file");
+  if (is_file(side)) return agrl_file_exists(side) ? AGRL_OK : agrl_fail(err, AGRL_ENOENT, "%s: there is no such items file", side);
+  agrl_spec spec;
+  char *dir = checkpoint_path(job, side);
+  agrl_rc rc = dir ? agrl_ckpt_load_spec(dir, &spec, err)
+                   : agrl_fail(err, AGRL_ENOENT, "'%s' is neither a checkpoint under %s/checkpoints nor an items file (.jsonl); of another run's checkpoint "
+                               "agrlctl eval makes one, RUN/eval/LABEL/SPLIT.items.jsonl", side, job->config.run.dir);
+  free(dir);
+  return rc;
+}
+
+// A checkpoint's items are of a file of data.eval.
+static agrl_rc check_split(const ctl_job *job, const char *split, agrl_error *err) {
+  bool found = false;
+  const char *list = job->config.data.eval;
+  for (char *file; (file = ctl_eval_next_file(&list)); free(file)) {
+    char *name = ctl_eval_split(file);
+    found |= !strcmp(name, split);
+    free(name);
+  }
+  if (found) return AGRL_OK;
+  if (!*job->config.data.eval) return agrl_fail(err, AGRL_ECONFIG, "%s: the job names no held-out rows (data.eval)", job->config.run.dir);
+  return agrl_fail(err, AGRL_ENOENT, "--split: data.eval has no file '%s'; it is %s", split, job->config.data.eval);
+}
+
+static agrl_rc check_request(const ctl_job *job, const request *q, const char *split, agrl_error *err) {
+  agrl_rc rc = check_side(job, q->a, err);
+  if (!rc) rc = check_side(job, q->b, err);
+  return rc || (is_file(q->a) && is_file(q->b)) ? rc : check_split(job, split, err);
+}
+
 static agrl_rc load_side(const ctl_job *job, const char *side, const char *split, sbs_items *out, agrl_error *err) {
   if (is_file(side)) return sbs_items_load(side, out, err);
-  const char *dir = job->config.run.dir;
-  char *name = agrl_xasprintf("%s/checkpoints/%s", dir, side), *real = realpath(name, NULL);
-  const char *checkpoint = real ? real : name;  // the one that latest is now, whatever a running job makes of it
-  agrl_rc rc;
-  if (strchr(side, '/') || !agrl_file_exists(checkpoint))
-    rc = agrl_fail(err, AGRL_ENOENT, "'%s' is neither a checkpoint under %s/checkpoints nor an items file (.jsonl); of another run's checkpoint "
-                   "agrlctl eval makes one, RUN/eval/LABEL/SPLIT.items.jsonl", side, dir);
-  else rc = load_checkpoint(job, side, checkpoint, split, out, err);
-  free(real);
-  free(name);
+  char *checkpoint = checkpoint_path(job, side);
+  agrl_rc rc = checkpoint ? load_checkpoint(job, side, checkpoint, split, out, err)
+                          : agrl_fail(err, AGRL_ENOENT, "%s/checkpoints/%s is no longer there", job->config.run.dir, side);
+  free(checkpoint);
   return rc;
 }
 
@@ -109,8 +153,9 @@ static agrl_rc write_sheet(const request *q, const sbs_draw *d, const char *page
   sbs_key_json(d, q->a, q->b, sheet, &key);
   sbs_sheet_html(d, sheet, name ? name + 1 : path, &html);
   agrl_rc rc = keep_other_key(path, sheet, err);
+  bool kept = agrl_file_exists(path);  // of this sheet, written before
   if (!rc) rc = agrl_file_write_atomic(path, key.data, key.len, err);
-  if (!rc) rc = agrl_file_write_atomic(page, html.data, html.len, err);
+  if (!rc && (rc = agrl_file_write_atomic(page, html.data, html.len, err)) && !kept) unlink(path);
   if (!rc)
     printf("%zu of %zu items whose tiers differ (%zu are in both)\n  sheet  %s\n  key    %s (not for the grader)\n"
            "Grade in a browser, export, then: agrlctl sbs --grades FILE --key %s\n", d->n, d->differ, d->common, page, path, path);
@@ -130,7 +175,8 @@ static int make_sheet(const request *q) {
   char *file = ctl_eval_next_file(&list), *split = q->split ? agrl_xstrdup(q->split) : ctl_eval_split(file ? file : "eval");
   char *page = q->out ? agrl_xstrdup(q->out)
                : is_file(q->a) || is_file(q->b) ? agrl_xstrdup("sbs.html") : agrl_xasprintf("%s/sbs-%s-%s.html", job.config.run.dir, q->a, q->b);
-  agrl_rc rc = load_side(&job, q->a, split, &a, &err);
+  agrl_rc rc = check_request(&job, q, split, &err);
+  if (!rc) rc = load_side(&job, q->a, split, &a, &err);
   if (!rc) rc = load_side(&job, q->b, split, &b, &err);
   if (!rc) rc = sbs_draw_pairs(&a, &b, q->items, q->seed, &d, &err);
   if (!rc) rc = write_sheet(q, &d, page, &err);
@@ -204,8 +250,9 @@ static int run(int argc, char **argv) {
   static const struct option longs[] = {{"config", 1, 0, 'c'}, {"run-dir", 1, 0, 'D'}, {"items", 1, 0, 'n'}, {"seed", 1, 0, 's'},
                                         {"split", 1, 0, 'S'},  {"out", 1, 0, 'O'},     {"grades", 1, 0, 'g'}, {"key", 1, 0, 'k'},
                                         {"help", 0, 0, 'h'},   {0, 0, 0, 0}};
+  bool given[CTL_LETTERS] = {false};
   request q = {.items = 50, .seed = 1};
-  for (int k; (k = getopt_long(argc, argv, "o:h", longs, NULL)) != -1;) switch (k) {
+  for (int k; (k = getopt_long(argc, argv, "o:h", longs, NULL)) != -1; given[k] = true) switch (k) {
       case 'c': q.config = optarg; break;
       case 'D': q.run_dir = optarg; break;
       case 'n': if (!agrl_parse_u64(optarg, &q.items) || !q.items) return ctl_usage(&ctl_cmd_sbs, "--items: '%s' is no number of items", optarg); break;
@@ -216,8 +263,10 @@ static int run(int argc, char **argv) {
       case 'k': q.key = optarg; break;
       case 'o': q.json = !strcmp(optarg, "json"); if (!q.json && strcmp(optarg, "text")) return ctl_usage(&ctl_cmd_sbs, "-o: json or text"); break;
       case 'h': return ctl_help(&ctl_cmd_sbs);
-      default: return ctl_usage(&ctl_cmd_sbs, "unknown option");
+      default: return ctl_bad_option(&ctl_cmd_sbs);
     }
+  int code = ctl_only_options(&ctl_cmd_sbs, q.grades ? "sbs --grades" : "sbs A B", longs, given, q.grades ? "gko" : "nsSO");
+  if (code) return code;
   if (q.grades) return optind == argc ? take_grades(&q) : ctl_usage(&ctl_cmd_sbs, "unexpected '%s' beside --grades", argv[optind]);
   if (argc - optind != 2) return ctl_usage(&ctl_cmd_sbs, "expected: A B, or --grades FILE");
   q.a = argv[optind];

@@ -12,9 +12,26 @@ static const char *text_of(const agrl_json *j, const char *key) {
   return s ? s : "";
 }
 
-static size_t number_of(const agrl_json *j, const char *key) {
+// How many items the sheet was drawn from; 0 where an older key does not say.
+static agrl_rc count_of(const agrl_json *key, const char *name, size_t *out, agrl_error *err) {
+  const agrl_json *j = agrl_json_get(key, name);
   int64_t v = 0;
-  return agrl_json_i64(agrl_json_get(j, key), &v) && v > 0 ? (size_t)v : 0;
+  if (j && (!agrl_json_i64(j, &v) || v < 0)) return agrl_fail(err, AGRL_EPARSE, "the key's %s is not a number of items", name);
+  *out = (size_t)v;
+  return AGRL_OK;
+}
+
+static agrl_rc check_key(const agrl_json *key, sbs_gsb *out, agrl_error *err) {
+  const agrl_json *items = agrl_json_get(key, "items");
+  if (!*text_of(key, "sheet") || !items || agrl_json_typeof(items) != AGRL_JSON_ARRAY || !agrl_json_len(items))
+    return agrl_fail(err, AGRL_EPARSE, "the key has no sheet or no items; expected the .key.json that agrlctl sbs wrote");
+  for (size_t i = 0; i < agrl_json_len(items); i++) {
+    const char *left = text_of(agrl_json_at(items, i), "left");
+    if (strcmp(left, "a") != 0 && strcmp(left, "b") != 0)
+      return agrl_fail(err, AGRL_EPARSE, "the key's item \"%.60s\" has \"%.20s\" on the left, expected a or b", text_of(agrl_json_at(items, i), "id"), left);
+  }
+  agrl_rc rc = count_of(key, "differ", &out->differ, err);
+  return rc ? rc : count_of(key, "common", &out->common, err);
 }
 
 // The difference of two paired shares, with one pseudo-grade for each side as Bonett and Price add them (Statistical Methods in
@@ -40,12 +57,14 @@ agrl_rc sbs_grade(const agrl_json *grades, const agrl_json *key, sbs_gsb *out, a
   const char *sheet = text_of(key, "sheet");
   const agrl_json *list = agrl_json_get(grades, "grades"), *items = agrl_json_get(key, "items");
   size_t n = agrl_json_len(list), total = agrl_json_len(items), done = 0;
-  if (!*sheet || !total) return agrl_fail(err, AGRL_EPARSE, "the key has no sheet or no items; expected the .key.json that agrlctl sbs wrote");
-  if (!list || strcmp(text_of(grades, "sheet"), sheet) != 0)
+  agrl_rc rc = check_key(key, out, err);
+  if (rc) return rc;
+  if (!list || agrl_json_typeof(list) != AGRL_JSON_ARRAY)
+    return agrl_fail(err, AGRL_EPARSE, "the grades have no list \"grades\"; expected what the sheet exported");
+  if (strcmp(text_of(grades, "sheet"), sheet) != 0)
     return agrl_fail(err, AGRL_EPARSE, "the grades are of sheet \"%.20s\", the key is of sheet \"%.20s\"; give the key that was written with the sheet",
                      text_of(grades, "sheet"), sheet);
   bool *graded = agrl_xcalloc(total, sizeof *graded);
-  agrl_rc rc = AGRL_OK;
   for (size_t i = 0; i < n && !rc; i++) {
     const char *id = text_of(agrl_json_at(list, i), "id");
     size_t k = 0;
@@ -62,8 +81,6 @@ agrl_rc sbs_grade(const agrl_json *grades, const agrl_json *key, sbs_gsb *out, a
     done++;
   }
   out->missing = total - done;
-  out->differ = number_of(key, "differ");
-  out->common = number_of(key, "common");
   if (!rc && done >= SBS_LEAST_GRADES) {
     out->gsb = ((double)out->good - (double)out->bad) / (double)done;
     interval(out);

@@ -194,6 +194,28 @@ static void gsb_by_hand(void **state) {
   sbs_gsb_release(&g);
 }
 
+static void documents_that_cannot_be_are_refused(void **state) {
+#define KEY(more) "{\"sheet\":\"s1\",\"items\":[{\"id\":\"1\",\"left\":\"a\"}]" more "}"
+  static const char *const cases[][3] = {
+      {KEY(""), "{\"sheet\":\"s1\",\"grades\":{\"1\":\"left\"}}", "no list \"grades\""},
+      {KEY(""), "{\"sheet\":\"s1\",\"grades\":\"left\"}", "no list \"grades\""},
+      {KEY(",\"differ\":-3"), "{\"sheet\":\"s1\",\"grades\":[]}", "differ is not a number of items"},
+      {KEY(",\"common\":\"3\""), "{\"sheet\":\"s1\",\"grades\":[]}", "common is not a number of items"},
+      {"{\"sheet\":\"s1\",\"items\":[{\"id\":\"1\",\"left\":\"c\"}]}", "{\"sheet\":\"s1\",\"grades\":[]}", "\"c\" on the left, expected a or b"},
+      {"{\"sheet\":\"s1\",\"items\":{\"id\":\"1\"}}", "{\"sheet\":\"s1\",\"grades\":[]}", "no sheet or no items"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    sbs_gsb g;
+    agrl_error err = {0};
+    agrl_json *key = parse(cases[i][0], strlen(cases[i][0])), *grades = parse(cases[i][1], strlen(cases[i][1]));
+    assert_int_equal(sbs_grade(grades, key, &g, &err), AGRL_EPARSE);
+    if (!strstr(err.msg, cases[i][2])) fail_msg("no \"%s\" in \"%s\"", cases[i][2], err.msg);
+    sbs_gsb_release(&g);
+    agrl_json_free(key);
+    agrl_json_free(grades);
+  }
+}
+
 static void grades_that_cannot_be_are_refused(void **state) {
   static const char *const cases[][2] = {
       {"{\"id\":\"70\",\"grade\":\"left\"}", "item \"70\" is not on the sheet"},
@@ -307,7 +329,7 @@ static void items_belong_to_the_checkpoint_that_their_result_names(void **state)
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_sheet_is_blind_and_the_key_opens_it), cmocka_unit_test(what_cannot_be_drawn_is_refused),
-      cmocka_unit_test(gsb_by_hand),                             cmocka_unit_test(grades_that_cannot_be_are_refused),
+      cmocka_unit_test(gsb_by_hand),                             cmocka_unit_test(grades_that_cannot_be_are_refused), cmocka_unit_test(documents_that_cannot_be_are_refused),
       cmocka_unit_test(the_interval_has_the_right_width),        cmocka_unit_test(the_interval_covers_at_the_edge),
       cmocka_unit_test(items_belong_to_the_checkpoint_that_their_result_names),
   };
