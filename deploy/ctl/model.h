@@ -28,7 +28,7 @@ void ctl_model_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int ctl_model_inspect(const char *path, bool json);  // exit codes
 typedef struct ctl_chat_options {
   const char *prompt, *system;  // system NULL: the template's own
-  size_t max_new;
+  size_t max_new;               // 0: 256, or what the context holds beside the prompt
   unsigned threads;
 } ctl_chat_options;
 int ctl_model_chat(const char *path, const ctl_chat_options *o);

@@ -54,6 +54,11 @@ static size_t answer(const ctl_model *m, const agrl_weights *w, agrl_decoder *d,
   return done;
 }
 
+static size_t most_new(const agrl_spec *s, const ctl_chat_options *o, size_t prompt) {
+  const size_t left = (size_t)s->context > prompt ? (size_t)s->context - prompt : 1;  // the decoder refuses a prompt that fills it
+  return o->max_new ? o->max_new : left < 256 ? left : 256;
+}
+
 static agrl_rc chat_with(const ctl_model *m, const agrl_chat *chat, const ctl_chat_options *o, agrl_error *err) {
   int32_t *ids = NULL;
   size_t n = 0, done;
@@ -63,10 +68,11 @@ static agrl_rc chat_with(const ctl_model *m, const agrl_chat *chat, const ctl_ch
   agrl_pool *pool = agrl_pool_new(o->threads);
   agrl_weights *w = agrl_weights_from_f32(m->layout, m->block, m->version);
   agrl_weights_pack(w, NULL);
-  rc = agrl_decoder_new(m->layout, pool, 1, n, o->max_new, &d, err);
+  const size_t max_new = most_new(&m->layout->spec, o, n);
+  rc = agrl_decoder_new(m->layout, pool, 1, n, max_new, &d, err);
   if (!rc) {
     const uint64_t start_ns = agrl_mono_ns();
-    done = answer(m, w, d, ids, n, agrl_bpe_special(m->bpe, agrl_chat_end(chat)), o->max_new);
+    done = answer(m, w, d, ids, n, agrl_bpe_special(m->bpe, agrl_chat_end(chat)), max_new);
     if (isatty(2)) fprintf(stderr, "(%zu tokens asked, %zu answered, %.1f s)\n", n, done, agrl_since_s(start_ns));
   }
   agrl_decoder_free(d);

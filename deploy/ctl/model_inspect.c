@@ -33,6 +33,7 @@ typedef struct facts {
   agrl_bpe *bpe;         // NULL: no tokenizer here
   const char *manifest;  // "ok", "none", "wrong"
   agrl_error why;        // manifest wrong
+  agrl_error misfit;     // the weights are missing, or not of the shape
 } facts;
 
 static tensor *add_tensor(facts *f, const char *name, const char *dtype, size_t n_dims, size_t elements) {
@@ -100,6 +101,30 @@ static agrl_rc gather_files(const char *dir, facts *f, agrl_error *err) {
   return rc;
 }
 
+static const tensor *find_tensor(const facts *f, const char *name) {
+  for (size_t i = 0; i < f->n_tensors; i++)
+    if (!strcmp(f->tensors[i].name, name)) return &f->tensors[i];
+  return NULL;
+}
+
+// Every tensor of a model of this shape is there, and as large.
+static agrl_rc check_shape(const char *dir, const facts *f, agrl_error *err) {
+  agrl_layout *l = NULL;
+  if (!f->n_tensors) return agrl_fail(err, AGRL_ENOENT, "%s: has no weights (*.safetensors)", dir);
+  if ((size_t)f->spec.n_layers > f->n_tensors)  // before memory is taken for so many
+    return agrl_fail(err, AGRL_EPARSE, "%s: config.json says %d layers, and there are %zu tensors", dir, f->spec.n_layers, f->n_tensors);
+  agrl_rc rc = agrl_layout_new(&f->spec, &l, err);
+  for (size_t i = 0; !rc && i < l->n_tensors; i++) {
+    const agrl_tensor_desc *d = &l->tensors[i];
+    const tensor *t = find_tensor(f, d->name);
+    if (!t) rc = agrl_fail(err, AGRL_EPARSE, "%s: tensor %s is missing", dir, d->name);
+    else if (t->n_dims != 1u + d->decay || t->shape[t->n_dims - 1] != d->cols || (d->decay && t->shape[0] != d->rows))
+      rc = agrl_fail(err, AGRL_EPARSE, "%s: tensor %s has another shape than %zu x %zu of config.json", dir, d->name, d->rows, d->cols);
+  }
+  agrl_layout_free(l);
+  return rc;
+}
+
 static agrl_rc gather_dir(const char *dir, facts *f, agrl_error *err) {
   snprintf(f->format, sizeof f->format, "Hugging Face");
   agrl_rc rc = agrl_ckpt_load_spec(dir, &f->spec, err);
@@ -109,6 +134,7 @@ static agrl_rc gather_dir(const char *dir, facts *f, agrl_error *err) {
   ctl_model_note("%s: checking the manifest", dir);
   const agrl_rc check = agrl_ckpt_verify(dir, &f->why);
   ctl_model_note("%s", "");
+  check_shape(dir, f, &f->misfit);
   f->manifest = check == AGRL_OK ? "ok" : check == AGRL_ENOENT ? "none" : "wrong";
   return AGRL_OK;
 }
@@ -243,6 +269,7 @@ int ctl_model_inspect(const char *path, bool json) {
   if (!rc && json) show_json(&f);
   else if (!rc) show_text(&f);
   int code = rc ? ctl_fail(&err) : 0;
+  if (!rc && f.misfit.code) code = ctl_fail(&f.misfit);
   if (!rc && f.why.code && f.why.code != AGRL_ENOENT) code = ctl_fail(&f.why);
   for (size_t i = 0; i < f.n_tensors; i++) free(f.tensors[i].name);
   free(f.tensors);

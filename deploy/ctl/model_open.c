@@ -39,9 +39,11 @@ static agrl_rc open_gguf(const char *path, ctl_model *m, agrl_error *err) {
   agrl_map map;
   agrl_gguf g = {0};
   agrl_gguf_str chat = {0};
+  agrl_spec spec;  // an architecture that is not supported is told before its tokenizer
   agrl_rc rc = agrl_map_open(&map, path, err);
   if (rc) return rc;
   rc = agrl_gguf_parse(map.data, map.len, path, &g, err);
+  if (!rc) rc = agrl_gguf_spec(&g, &spec, err);
   if (!rc) rc = agrl_gguf_tokenizer_json(&g, &m->tokenizer_json, err);
   if (!rc) rc = agrl_gguf_load(&g, &m->layout, &m->block, on_tensor, (void *)(uintptr_t)path, err);
   if (!rc && agrl_gguf_read_str(agrl_gguf_get(&g, "tokenizer.chat_template"), &chat)) agrl_buf_add(&m->chat_template, chat.s, chat.len);

@@ -40,6 +40,38 @@ refused 78 'arrays of arrays' agrlctl model inspect "$root/tests/fuzz/corpus/ckp
 refused 78 'has no chat template' agrlctl model chat "$work/a" hello
 refused 64 'expected bf16 or f32' agrlctl model import "$seed" "$work/c" --dtype q4
 refused 64 'expected: import' agrlctl model
+# What config.json says, the tensors must bear out.
+cp -r "$work/plain" "$work/bare" && rm "$work/bare/model.safetensors"
+refused 66 'has no weights' agrlctl model inspect "$work/bare"
+cp -r "$work/plain" "$work/misfit"
+jq '.intermediate_size += 4' "$work/plain/config.json" >"$work/misfit/config.json"
+refused 65 'has another shape than' agrlctl model inspect "$work/misfit"
+jq '.num_hidden_layers += 1' "$work/plain/config.json" >"$work/misfit/config.json"
+refused 65 'is missing' agrlctl model inspect "$work/misfit"
+jq '.num_attention_heads = 100000' "$work/plain/config.json" >"$work/misfit/config.json"
+for verb in inspect "import" "export"; do
+  # shellcheck disable=SC2046
+  refused 65 'config.json: model: heads' agrlctl model $verb "$work/misfit" $([ $verb = inspect ] || echo "$work/c")
+done
+# The architecture is told before the tokenizer, which is none that is read either.
+sed 's/general.architecture\(.\{12\}\)llama/general.architecture\1mamba/; s/tokenizer.ggml.pre/tokenizer.ggml.per/' "$seed" >"$work/mamba.gguf"
+refused 78 'general.architecture mamba is not one of' agrlctl model import "$work/mamba.gguf" "$work/c"
+# Beside others that are at work, and what they left: theirs stays, one of them gets the place.
+mkdir -p "$work/d.tmp" && touch "$work/d.tmp/precious"
+for i in 1 2 3 4; do agrlctl model import "$seed" "$work/d" >"$work/import.$i" 2>&1 & done
+made=0
+for job in $(jobs -p); do
+  code=0
+  wait "$job" || code=$?
+  case $code in 0) made=$((made + 1)) ;; 73) ;; *) cat "$work"/import.*; die "exit $code of an import beside others" ;; esac
+done
+[ $made = 1 ] || { cat "$work"/import.*; die "$made of four imports took one place"; }
+agrlctl model inspect "$work/d" >/dev/null || die 'imported beside others, and not whole'
+[ -e "$work/d.tmp/precious" ] || die "an import removed another's d.tmp"
+[ "$(find "$work" -maxdepth 1 -name 'd.*' | wc -l)" = 1 ] || die 'an import left its temporary directory'
+got=0
+(ulimit -f 1 && trap '' XFSZ && agrlctl model export "$work/d" "$work/e" --dtype f32) >"$work/out" 2>&1 || got=$?
+[ $got = 74 ] && ! grep -F .tmp "$work/out" && [ ! -e "$work/e" ] || die "a full disk: exit code $got, $(cat "$work/out")"
 [ ! -e "$work/c" ] || die "a refused import left $work/c"
 printf x >>"$work/a/tokenizer.json"
 refused 65 'the manifest says' agrlctl model inspect "$work/a"
