@@ -7,9 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "common/base/file.h"
 #include "common/base/json.h"
 #include "common/base/num.h"
+#include "common/conf/bind.h"
 #include "deploy/ctl/ctl.h"
 #include "replay/store.h"
 
@@ -24,6 +27,7 @@ typedef struct reader {
   replay_store *store;
   const char *state;  // NULL: all
   uint64_t limit, count, traces;
+  size_t bad;  // records that do not decode
   FILE *out;
   agrl_jw *json;  // ls -o json
 } reader;
@@ -135,6 +139,7 @@ static bool print_trace(void *user, const replay_trace_key *k, const void *data,
   agrl_arena_init(&arena, 0);
   if (agrl_scored_unpack(data, len, &arena, &s, NULL)) {
     fprintf(stderr, "agrlctl: group %" PRIu64 " member %u does not decode\n", k->group, k->member);
+    m->r->bad++;
   } else {
     if (m->json) trace_json(m->group, &s, is_chosen(m->group, k->member), &out);
     else trace_text(&s, is_chosen(m->group, k->member), &out);
@@ -167,21 +172,42 @@ static bool collect(void *user, const replay_group_rec *g) {
   return c->n < c->r->limit;
 }
 
-static agrl_rc export_all(reader *r, const char *path, agrl_error *err) {
+static agrl_rc told_bad(const reader *r, agrl_rc rc, agrl_error *err) {
+  if (rc || !r->bad) return rc;
+  return agrl_fail(err, AGRL_EPARSE, "%zu records of the store do not decode and were left out", r->bad);
+}
+
+static agrl_rc write_traces(reader *r, size_t *groups, agrl_error *err) {
   ids c = {.r = r};
-  agrl_rc rc = AGRL_OK;
-  if (path && !(r->out = fopen(path, "we"))) return agrl_fail(err, AGRL_EIO, "%s: %s", path, strerror(errno));
-  rc = replay_store_each_group(r->store, 0, collect, &c, NULL, err);
+  agrl_rc rc = replay_store_each_group(r->store, 0, collect, &c, &r->bad, err);
   for (size_t i = 0; i < c.n && !rc && !ferror(r->out); i++) {
     members m = {r, &c.recs[i], true};
     rc = replay_store_each_trace(r->store, c.recs[i].id, print_trace, &m, err);
   }
+  *groups = c.n;
   free(c.recs);
-  bool failed = ferror(r->out) || (path && fclose(r->out));
-  if (!rc && failed)
-    rc = agrl_fail(err, AGRL_EIO, "%s: write failed: %s", path ? path : "standard output", strerror(errno));
-  if (!rc && path) printf("agrlctl: %zu groups, %" PRIu64 " traces in %s\n", c.n, r->traces, path);
   return rc;
+}
+
+static agrl_rc export_to(reader *r, const char *path, agrl_error *err) {
+  agrl_replacing place;
+  size_t groups;
+  agrl_rc rc = agrl_replace_begin(&place, path, err);
+  if (rc) return rc;
+  r->out = fdopen(dup(place.fd), "w");
+  if (!r->out) return agrl_replace_end(&place, agrl_fail(err, AGRL_EIO, "%s: %s", path, strerror(errno)), err);
+  rc = write_traces(r, &groups, err);
+  bool failed = ferror(r->out);
+  failed |= fclose(r->out) != 0;
+  if (!rc && failed) rc = agrl_fail(err, AGRL_EIO, "%s: write failed: %s", path, strerror(errno));
+  rc = agrl_replace_end(&place, rc, err);
+  if (!rc) printf("agrlctl: %zu groups, %" PRIu64 " traces in %s\n", groups, r->traces, path);
+  return rc;
+}
+
+static agrl_rc export_all(reader *r, const char *path, agrl_error *err) {
+  size_t groups;
+  return told_bad(r, path ? export_to(r, path, err) : write_traces(r, &groups, err), err);
 }
 
 static agrl_rc show_group(reader *r, const char *text, agrl_error *err) {
@@ -196,7 +222,7 @@ static agrl_rc show_group(reader *r, const char *text, agrl_error *err) {
              g.state == REPLAY_RETIRED ? replay_cause_name(g.cause) : "", g.accuracy, g.level,
          g.n_plain, g.n_guided, g.n_chosen);
   members m = {r, &g, false};
-  return replay_store_each_trace(r->store, id, print_trace, &m, err);
+  return told_bad(r, replay_store_each_trace(r->store, id, print_trace, &m, err), err);
 }
 
 static agrl_rc list_json(reader *r, agrl_error *err) {
@@ -230,17 +256,29 @@ static agrl_rc list(reader *r, agrl_error *err) {
   return rc;
 }
 
+static bool is_state(const char *name, const char **near) {
+  enum { N = REPLAY_RETIRED - REPLAY_OPEN + 1 };
+  const char *names[N];
+  for (uint32_t i = 0; i < N; i++) names[i] = replay_state_name(REPLAY_OPEN + i);
+  *near = agrl_conf_nearest(name, names, N);
+  return *near && !strcmp(*near, name);
+}
+
 static int run(int argc, char **argv) {
   static const struct option longs[] = {{"config", 1, 0, 'c'}, {"run-dir", 1, 0, 'D'}, {"state", 1, 0, 's'},
                                         {"limit", 1, 0, 'l'},
                                         {"out", 1, 0, 'O'},    {"help", 0, 0, 'h'},    {0, 0, 0, 0}};
   const char *config = NULL, *run_dir = NULL, *out = NULL;
-  bool json = false;
+  const char *near;
+  bool json = false, given[CTL_LETTERS] = {false};
   reader r = {.limit = UINT64_MAX, .out = stdout};
-  for (int k; (k = getopt_long(argc, argv, "o:h", longs, NULL)) != -1;) switch (k) {
+  for (int k; (k = getopt_long(argc, argv, "o:h", longs, NULL)) != -1; given[k] = true) switch (k) {
       case 'c': config = optarg; break;
       case 'D': run_dir = optarg; break;
-      case 's': r.state = optarg; break;
+      case 's':
+        r.state = optarg;
+        if (!is_state(optarg, &near)) return ctl_usage(&ctl_cmd_replay, "--state: no state '%s'%s%s", optarg, near ? "; nearest: " : "", near ? near : "");
+        break;
       case 'O': out = optarg; break;
       case 'o':
         if (strcmp(optarg, "json") && strcmp(optarg, "text"))
@@ -252,19 +290,22 @@ static int run(int argc, char **argv) {
           return ctl_usage(&ctl_cmd_replay, "--limit: '%s' is not a number above 0", optarg);
         break;
       case 'h': return ctl_help(&ctl_cmd_replay);
-      default: return ctl_usage(&ctl_cmd_replay, "unknown option");
+      default: return ctl_bad_option(&ctl_cmd_replay);
     }
   const char *verb = optind < argc ? argv[optind] : "", *arg = optind + 1 < argc ? argv[optind + 1] : NULL;
-  bool show = !strcmp(verb, "show");
-  if ((strcmp(verb, "ls") && strcmp(verb, "export") && !show) || show != (arg != NULL))
+  bool show = !strcmp(verb, "show"), export = !strcmp(verb, "export");
+  if ((strcmp(verb, "ls") && !export && !show) || argc - optind != 1 + show)
     return ctl_usage(&ctl_cmd_replay, "expected: ls, show GROUP, or export");
+  int code = ctl_only_options(&ctl_cmd_replay, show ? "replay show" : export ? "replay export" : "replay ls", longs, given,
+                              show ? "" : export ? "slO" : "slo");
+  if (code) return code;
   agrl_error err = {0};
   ctl_job job;
   if (ctl_job_open(&job, config, run_dir, &err)) return ctl_fail(&err);
   char *dir = ctl_job_path(&job, "replay");
   agrl_rc rc = replay_store_open_readonly(&r.store, dir, &err);
   if (!rc && show) rc = show_group(&r, arg, &err);
-  else if (!rc && !strcmp(verb, "export")) rc = export_all(&r, out, &err);
+  else if (!rc && export) rc = export_all(&r, out, &err);
   else if (!rc) rc = json ? list_json(&r, &err) : list(&r, &err);
   replay_store_close(r.store);
   free(dir);

@@ -93,6 +93,9 @@ static agrl_rc examine(checker *c, agrl_error *err) {
   if (!rc && c->data_path) rc = agrl_dataset_load(c->data_path, NULL, NULL, &c->data, err);
   if (rc) return rc;
   rc = agrl_rules_check_data(c->rules, c->text, c->data_path ? &c->data : NULL, &c->report, err);
+  if (!rc && c->data_path && !c->report.checked)
+    rc = agrl_fail(err, AGRL_EPARSE, "%s: none of %zu rows can be checked: a row needs a reference trace (its own, or the rule file's reference:), or "
+                   "gold labels and a table of rules", c->data_path, c->report.rows);
   make_examples(c);
   return rc;
 }

@@ -67,4 +67,23 @@ agrlctl sbs sft latest --run-dir "$run" --out "$work/again.html" >"$work/sbs" 2>
 [ "$(grep -c 'evaluating again' "$work/sbs")" = 1 ] || { cat "$work/sbs"; die "not one side was evaluated again"; }
 # pass@k is kept where the report evaluates
 jq -e '.pass_at_k | length == 2' "$run/eval/latest/eval.json" >/dev/null || die "up evaluated without eval.samples"
+agrlctl eval --run-dir "$run" --checkpoint sft --limit 5 --label few >/dev/null && [ "$(jq .n "$run/eval/few/eval.json")" = 5 ] || die "eval --limit with a label"
+# What is exported takes its place whole or not at all, also through a link or to standard output by name.
+ln -s exported.jsonl "$work/link.jsonl" && echo kept >"$work/exported.jsonl"
+code=0
+(ulimit -f 8 && trap '' XFSZ && agrlctl replay export --run-dir "$run" --out "$work/link.jsonl") >"$work/out" 2>&1 || code=$?
+[ $code = 74 ] && [ "$(cat "$work/exported.jsonl")" = kept ] && [ "$(find "$work" -name '*.tmp*' | wc -l)" = 0 ] ||
+  { cat "$work/out"; die "a full disk during replay export: exit code $code"; }
+agrlctl replay export --run-dir "$run" --out "$work/link.jsonl" >/dev/null || die "replay export --out"
+[ -L "$work/link.jsonl" ] && cmp "$work/exported.jsonl" "$work/store.jsonl" || die "replay export --out differs from what goes to standard output"
+agrlctl replay export --run-dir "$run" --out /dev/stdout | head -n "$(wc -l <"$work/store.jsonl")" | cmp - "$work/store.jsonl" || die "replay export --out /dev/stdout"
+# A copy of the run is looked at where it is; one whose store was cut off is refused and not a crash.
+cp -r "$run" "$work/copy"
+truncate -s 16384 "$work/copy/replay/data.mdb"
+for what in 'replay ls' 'replay export' traces 'rules explain 1/0'; do
+  code=0
+  # shellcheck disable=SC2086
+  agrlctl $what --run-dir "$work/copy" >"$work/out" 2>&1 || code=$?
+  [ $code = 65 ] && grep -q "$work/copy/replay: data.mdb was cut off" "$work/out" || { cat "$work/out"; die "$what of a store that was cut off: exit code $code"; }
+done
 say ok
