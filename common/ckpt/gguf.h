@@ -80,6 +80,8 @@ int64_t agrl_gguf_int_at(const agrl_gguf_value *v, size_t i);  // of an array of
 // start_id is set where the tokenizer puts a start token before a text (tokenizer.ggml.add_bos_token); an eot_token_id other
 // than the eos_token_id stops a rollout too.
 agrl_rc agrl_gguf_spec(const agrl_gguf *g, agrl_spec *out, agrl_error *err);
+// Every tensor of a model of that shape is there, as large, and no other. AGRL_EPARSE, AGRL_EUNSUPPORTED.
+agrl_rc agrl_gguf_fits(const agrl_gguf *g, const agrl_spec *spec, agrl_error *err);
 typedef void (*agrl_gguf_progress)(void *user, size_t done, size_t total);  // tensors; may be NULL
 // A fresh layout and f32 block as of agrl_ckpt_load, every value rounded to bf16, query and key rows in Hugging Face's order.
 // Every tensor of the file must be one of the layout's.

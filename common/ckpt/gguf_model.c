@@ -276,6 +276,25 @@ static agrl_rc find_tensors(const agrl_gguf *g, const agrl_layout *l, const agrl
   return rc;
 }
 
+// The layout of that shape and, by its tensors, those of the file. Free both.
+static agrl_rc lay_out(const agrl_gguf *g, const agrl_spec *spec, agrl_layout **l, const agrl_gguf_tensor ***found, agrl_error *err) {
+  if ((size_t)spec->n_layers > g->n_tensors)  // before memory is taken for so many
+    return agrl_fail(err, AGRL_EPARSE, "%s: %s.block_count is %d in a file of %zu tensors", g->name, spec->arch, spec->n_layers, g->n_tensors);
+  agrl_rc rc = agrl_layout_new(spec, l, err);
+  if (rc != AGRL_OK) return rc;
+  *found = agrl_xcalloc((*l)->n_tensors, sizeof **found);
+  return find_tensors(g, *l, *found, err);
+}
+
+agrl_rc agrl_gguf_fits(const agrl_gguf *g, const agrl_spec *spec, agrl_error *err) {
+  agrl_layout *l = NULL;
+  const agrl_gguf_tensor **found = NULL;
+  agrl_rc rc = lay_out(g, spec, &l, &found, err);
+  free(found);
+  agrl_layout_free(l);
+  return rc;
+}
+
 agrl_rc agrl_gguf_load(const agrl_gguf *g, agrl_layout **layout, float **block, agrl_gguf_progress progress, void *user, agrl_error *err) {
   agrl_spec spec;
   agrl_layout *l = NULL;
@@ -284,13 +303,7 @@ agrl_rc agrl_gguf_load(const agrl_gguf *g, agrl_layout **layout, float **block, 
   *layout = NULL;
   *block = NULL;
   agrl_rc rc = agrl_gguf_spec(g, &spec, err);
-  if (rc == AGRL_OK && (size_t)spec.n_layers > g->n_tensors)  // before memory is taken for so many
-    rc = agrl_fail(err, AGRL_EPARSE, "%s: %s.block_count is %d in a file of %zu tensors", g->name, spec.arch, spec.n_layers, g->n_tensors);
-  if (rc == AGRL_OK) rc = agrl_layout_new(&spec, &l, err);
-  if (rc == AGRL_OK) {
-    found = agrl_xcalloc(l->n_tensors, sizeof *found);
-    rc = find_tensors(g, l, found, err);
-  }
+  if (rc == AGRL_OK) rc = lay_out(g, &spec, &l, &found, err);
   if (rc == AGRL_OK && (p = agrl_block_alloc(l->n_elements * sizeof *p)) == NULL)
     rc = agrl_fail(err, AGRL_ENOMEM, "%s: cannot reserve %zu bytes for its parameters", g->name, l->n_elements * sizeof *p);
   for (size_t i = 0; rc == AGRL_OK && i < l->n_tensors; i++) {

@@ -62,6 +62,7 @@ static agrl_rc gather_gguf(const char *path, facts *f, agrl_error *err) {
   snprintf(f->format, sizeof f->format, "GGUF %u", g.version);
   f->bytes = map.len;
   f->manifest = "none";
+  if (!rc) agrl_gguf_fits(&g, &f->spec, &f->misfit);
   agrl_gguf_release(&g);
   agrl_map_close(&map);
   return rc;

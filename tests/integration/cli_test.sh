@@ -49,6 +49,8 @@ expect 64 'needs --checkpoint' agrl-eval --data c
 # Output that nobody gets
 expect 74 'agrlctl: standard output: No space' lost agrlctl version
 expect 74 'agrlctl: standard output: No space' lost agrlctl config dump
+closed() { "$@" >&-; }
+expect 74 'agrlctl: standard output: Bad file' closed agrlctl version
 expect 74 'agrl-eval: standard output: No space' lost agrl-eval --help
 
 # The built-in benchmark is not made over data that is there

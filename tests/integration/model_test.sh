@@ -53,6 +53,8 @@ for verb in inspect "import" "export"; do
   # shellcheck disable=SC2046
   refused 65 'config.json: model: heads' agrlctl model $verb "$work/misfit" $([ $verb = inspect ] || echo "$work/c")
 done
+LC_ALL=C sed 's/llama.feed_forward_length\(....\)\x02/llama.feed_forward_length\1\x04/' "$seed" >"$work/misfit.gguf"
+refused 65 'is not the' agrlctl model inspect "$work/misfit.gguf"
 # The architecture is told before the tokenizer, which is none that is read either.
 sed 's/general.architecture\(.\{12\}\)llama/general.architecture\1mamba/; s/tokenizer.ggml.pre/tokenizer.ggml.per/' "$seed" >"$work/mamba.gguf"
 refused 78 'general.architecture mamba is not one of' agrlctl model import "$work/mamba.gguf" "$work/c"
