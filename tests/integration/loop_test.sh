@@ -76,9 +76,18 @@ code=0
   { cat "$work/out"; die "a full disk during replay export: exit code $code"; }
 agrlctl replay export --run-dir "$run" --out "$work/link.jsonl" >/dev/null || die "replay export --out"
 [ -L "$work/link.jsonl" ] && cmp "$work/exported.jsonl" "$work/store.jsonl" || die "replay export --out differs from what goes to standard output"
-agrlctl replay export --run-dir "$run" --out /dev/stdout | head -n "$(wc -l <"$work/store.jsonl")" | cmp - "$work/store.jsonl" || die "replay export --out /dev/stdout"
+agrlctl replay export --run-dir "$run" --out /dev/stdout | grep -v '^agrlctl: ' | cmp - "$work/store.jsonl" || die "replay export --out /dev/stdout"
 # A copy of the run is looked at where it is; one whose store was cut off is refused and not a crash.
 cp -r "$run" "$work/copy"
+id=$(jq -rn 'input.prompt_id' "$work/store.jsonl")
+LC_ALL=C sed -i "s/$id/$(tr 'a-z' 'b-za' <<<"$id")/g" "$work/copy/replay/data.mdb"  # the group's record no longer has its checksum
+code=0
+agrlctl replay export --run-dir "$work/copy" --out "$work/others.jsonl" >"$work/out" 2>&1 || code=$?
+[ $code = 65 ] && grep -Eq '[1-9][0-9]* records of the store do not decode' "$work/out" && [ -s "$work/others.jsonl" ] ||
+  { cat "$work/out"; die "a record that does not decode: exit code $code"; }
+code=0
+agrlctl replay export --run-dir "$run" --out "$work/no/dir.jsonl" >"$work/out" 2>&1 || code=$?
+[ $code = 66 ] || { cat "$work/out"; die "an export into no directory: exit code $code"; }
 truncate -s 16384 "$work/copy/replay/data.mdb"
 for what in 'replay ls' 'replay export' traces 'rules explain 1/0'; do
   code=0
