@@ -107,7 +107,7 @@ agrl_rc replay_store_open_readonly(replay_store **out, const char *dir, agrl_err
   replay_store *s = store_new(dir, true);
   MDB_txn *txn = NULL;
   rc = env_open(s, 0, MDB_RDONLY, err);
-  if (!rc) rc = store_fail(s, mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn), "read", err);
+  if (!rc) rc = store_read_begin(s, &txn, err);
   if (!rc) rc = tables_open(s, txn, 0, err);
   if (txn && !rc) rc = store_fail(s, mdb_txn_commit(txn), "open tables", err);  // commit keeps the table handles
   else if (txn) mdb_txn_abort(txn);

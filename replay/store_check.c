@@ -96,7 +96,7 @@ agrl_rc store_check_whole(replay_store *s, agrl_error *err) {
   MDB_txn *txn;
   MDB_stat stat_of;
   struct stat st;
-  agrl_rc rc = store_fail(s, mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn), "read", err);  // keeps a writer off these pages
+  agrl_rc rc = store_read_begin(s, &txn, err);  // keeps a writer off these pages
   if (rc) return rc;
   checker c = {.fd = -1};
   int found = mdb_env_get_fd(s->env, &c.fd);
@@ -108,7 +108,7 @@ agrl_rc store_check_whole(replay_store *s, agrl_error *err) {
       rc = agrl_fail(err, AGRL_EPARSE, "%s: data.mdb was cut off: it has %llu bytes, and pages beyond its end are in use; restore it from a copy, or "
                      "move %s away to begin with an empty store", s->dir, (unsigned long long)c.bytes, s->dir);
   }
-  mdb_txn_abort(txn);
+  store_read_end(s, txn);
   return rc ? rc : store_fail(s, found, "check", err);
 }
 
