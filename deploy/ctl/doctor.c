@@ -227,7 +227,7 @@ static int run(int argc, char **argv) {
       case 'c': config = optarg; break;
       case 'D': run_dir = optarg; break;
       case 'h': return ctl_help(&ctl_cmd_doctor);
-      default: return ctl_usage(&ctl_cmd_doctor, "unknown option");
+      default: return ctl_bad_option(&ctl_cmd_doctor);
     }
   if (optind != argc) return ctl_usage(&ctl_cmd_doctor, "unexpected '%s'", argv[optind]);
   agrl_error err = {0};

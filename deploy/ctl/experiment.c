@@ -338,7 +338,7 @@ static int run(int argc, char **argv) {
       case 't': table = true; break;
       case 'o': json = !strcmp(optarg, "json"); if (!json && strcmp(optarg, "text")) return ctl_usage(&ctl_cmd_experiment, "-o: json or text"); break;
       case 'h': return ctl_help(&ctl_cmd_experiment);
-      default: return ctl_usage(&ctl_cmd_experiment, "unknown option");
+      default: return ctl_bad_option(&ctl_cmd_experiment);
     }
   if (optind + 1 != argc) return ctl_usage(&ctl_cmd_experiment, "expected one FILE.yaml");
   agrl_error err = {0};

@@ -309,7 +309,7 @@ static int run(int argc, char **argv) {
       case 'q': quiet = true; break;
       case 'e': evaluate = true; break;
       case 'h': return ctl_help(&ctl_cmd_report);
-      default: return ctl_usage(&ctl_cmd_report, "unknown option");
+      default: return ctl_bad_option(&ctl_cmd_report);
     }
   if (optind != argc) return ctl_usage(&ctl_cmd_report, "unexpected '%s'", argv[optind]);
   agrl_error err = {0};
