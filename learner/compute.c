@@ -21,7 +21,7 @@
 #include "learner/publish.h"
 #include "learner/resume.h"
 
-enum { SFT_LINE_EVERY = 10, DONE_DELAY_MS = 2000, EMPTY_PAUSE_MS = 50 };
+enum { SFT_LINE_EVERY = 10, DONE_DELAY_MS = 2000, EMPTY_PAUSE_MS = 50, SAVE_AGAIN_S = 60 };
 
 static void set_phase(learner_compute *c, const char *phase) { atomic_store(&c->phase, phase); }
 
@@ -59,6 +59,7 @@ static agrl_rc save_version(learner_compute *c, agrl_error *err) {
 // In the middle of a run a failed checkpoint (disk full) is an alarm, not the end: the journal still covers every step.
 static void save_or_warn(learner_compute *c) {
   agrl_error err;
+  c->save_tried_ns = agrl_mono_ns();
   c->save_failed = save_version(c, &err) != AGRL_OK;
   if (!c->save_failed) return;
   agrl_loge("checkpoint failed, going on: %s", err.msg);
@@ -260,7 +261,7 @@ static agrl_rc next_batch(learner_compute *c, agrl_msg_batch *out, agrl_error *e
   for (;;) {
     agrl_rc rc = learner_request_batch(c, out, err);
     if (rc != AGRL_OK || out->n_groups > 0) return rc;
-    if (c->save_failed) save_or_warn(c);
+    if (c->save_failed && agrl_since_s(c->save_tried_ns) > SAVE_AGAIN_S) save_or_warn(c);
     learner_link_sleep(c->link, out->retry_ms > 0 ? out->retry_ms : EMPTY_PAUSE_MS);
   }
 }

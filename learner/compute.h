@@ -21,6 +21,7 @@ typedef struct learner_compute {
   char *checkpoints;            // RUN/checkpoints
   uint64_t checkpoint_version;  // newest on disk
   bool save_failed;             // the newest that was due is not on disk
+  uint64_t save_tried_ns;
   agrl_weights *published;      // the newest handed over: the base of the next delta
   int64_t until_anchor;         // publications until the next one brings an anchor
   agrl_arena arena;             // of the batch being trained

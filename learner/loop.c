@@ -58,7 +58,10 @@ static agrl_rc check(const agrl_config *c, agrl_error *err) {
   agrl_rc rc = learner_sft_set_open(&rows, c, err);
   if (rc != AGRL_OK) return rc;
   learner_sft_set_close(&rows);
-  return c->model.init[0] != '\0' ? agrl_ckpt_load_spec(c->model.init, &spec, err) : AGRL_OK;
+  char *sft = agrl_path_join(c->run.dir, "checkpoints/sft");  // once it is there, nothing is read from model.init
+  const bool begins = c->model.init[0] != '\0' && !agrl_file_exists(sft);
+  free(sft);
+  return begins ? agrl_ckpt_load_spec(c->model.init, &spec, err) : AGRL_OK;
 }
 
 static void drain(agrl_svc *s) { learner_link_stop(((state *)s->state)->link); }

@@ -120,7 +120,7 @@ agrl_rc store_check_there(const char *dir, bool *there, agrl_error *err) {
   if (!*there && errno != ENOENT && errno != ENOTDIR) rc = agrl_fail(err, errno == EACCES ? AGRL_EPERM : AGRL_EIO, "%s: %s", data, strerror(errno));
   if (*there && st.st_size == 0 && stat(journal, &begun) == 0 && begun.st_size > 0)
     rc = agrl_fail(err, AGRL_EPARSE, "%s: is empty, and %s says that this run has trained; restore it from a copy, or move %s away to begin with an "
-                   "empty store", data, journal, dir);
+                   "empty store (again, where a first start with one did not get far)", data, journal, dir);
   *there = *there && st.st_size > 0;
   free(data);
   free(run);

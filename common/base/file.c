@@ -70,6 +70,11 @@ agrl_rc agrl_replace_begin(agrl_replacing *r, const char *path, agrl_error *err)
   *r = (agrl_replacing){.fd = -1, .path = agrl_xstrdup(path), .place = realpath(path, NULL)};
   const bool there = r->place && stat(r->place, &st) == 0;
   if (there && S_ISDIR(st.st_mode)) return agrl_replace_end(r, agrl_fail(err, AGRL_EEXIST, "%s: is a directory; name a file", path), err);
+  struct stat out;
+  if (there && S_ISREG(st.st_mode) && !fstat(STDOUT_FILENO, &out) && st.st_dev == out.st_dev && st.st_ino == out.st_ino) {
+    r->fd = dup(STDOUT_FILENO);  // /dev/stdout, sent to a file: that is written on, as by printf
+    return r->fd < 0 ? agrl_replace_end(r, fail_errno(err, path, "open"), err) : AGRL_OK;
+  }
   // A link to nothing has no contents to be kept whole, and realpath does not see through links to pipes (/dev/stdout).
   const bool as_it_is = there ? !S_ISREG(st.st_mode) : lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
   if (!r->place) r->place = agrl_xstrdup(path);
@@ -79,7 +84,7 @@ agrl_rc agrl_replace_begin(agrl_replacing *r, const char *path, agrl_error *err)
 }
 
 agrl_rc agrl_replace_end(agrl_replacing *r, agrl_rc rc, agrl_error *err) {
-  if (!rc && r->tmp && fsync(r->fd)) rc = fail_errno(err, r->path, "fsync");
+  if (!rc && fsync(r->fd) && r->tmp) rc = fail_errno(err, r->path, "fsync");
   if (r->fd >= 0 && close(r->fd) && !rc) rc = fail_errno(err, r->path, "close");
   if (!rc && r->tmp && rename(r->tmp, r->place)) rc = fail_errno(err, r->path, "rename");
   char *dir = agrl_path_dir(r->place ? r->place : r->path);
@@ -98,6 +103,12 @@ agrl_rc agrl_file_write_atomic(const char *path, const void *data, size_t len, a
   agrl_rc rc = agrl_replace_begin(&r, path, err);
   if (rc) return rc;
   return agrl_replace_end(&r, write_all(r.fd, data, len) ? AGRL_OK : fail_errno(err, path, "write"), err);
+}
+
+void agrl_hold_standard_streams(void) {
+  int fd = open("/dev/null", O_RDONLY);
+  while (fd >= 0 && fd <= STDERR_FILENO) fd = open("/dev/null", O_RDONLY);
+  if (fd > STDERR_FILENO) close(fd);
 }
 
 int agrl_stdout_end(const char *program, int code) {

@@ -22,6 +22,9 @@ typedef struct agrl_replacing {
 agrl_rc agrl_replace_begin(agrl_replacing *r, const char *path, agrl_error *err);
 // rc: of the writing. Where it is not AGRL_OK, path stays as it was. Returns rc, or what failed here. Frees r either way.
 agrl_rc agrl_replace_end(agrl_replacing *r, agrl_rc rc, agrl_error *err);
+// Opens /dev/null where a standard stream is closed: else the next file would have its number, and what is printed would go into
+// that file. First thing in main.
+void agrl_hold_standard_streams(void);
 // At a program's end: its exit code, or 74 with a message when the code is 0 and standard output was lost (a full disk, a closed pipe).
 int agrl_stdout_end(const char *program, int code);
 agrl_rc agrl_file_append_sync(int fd, const void *data, size_t len, agrl_error *err);  // full write + fdatasync

@@ -238,19 +238,12 @@ static int run_service(svc_private *p) {
   return p->exit_code;
 }
 
-// Where a standard descriptor is closed, the next file opened would take its number, and the log would be written into it.
-static void fill_standard_descriptors(void) {
-  int fd = open("/dev/null", O_RDWR);
-  while (fd >= 0 && fd <= STDERR_FILENO) fd = open("/dev/null", O_RDWR);
-  if (fd >= 0) close(fd);
-}
-
 int agrl_svc_main(const agrl_svc_def *def, int argc, char **argv) {
   static svc_private p;
   agrl_svc *s = &p.pub;
   agrl_error err = {0};
   int code;
-  fill_standard_descriptors();
+  agrl_hold_standard_streams();
   p = (svc_private){.pub = {.def = def}, .lock_fd = -1, .started_ns = agrl_mono_ns()};
   svc_options_parse(def, argc, argv, &p.options, &code);
   if (code >= 0) return code;

@@ -6,7 +6,7 @@
 
 // P: outputs of a panel. UNIT: of a cut by outputs. GROUP: rows of a gradient's. FEW: rows up to which reading the weights is what takes time.
 enum { P = AGRL_LINEAR_PANEL, UNIT = 32, GROUP = 16, FEW = 8 };
-static const size_t work_min = 1 << 17;  // multiply-adds of a job, at least: about the price of waking a thread
+static const size_t work_min = 1 << 17;  // multiply-adds worth a second thread: about the price of waking one
 
 static size_t panels(size_t outputs) { return (outputs + P - 1) / P; }
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/file.h"
 #include "common/base/hash.h"
@@ -206,6 +207,16 @@ static agrl_rc same_settings(const agrl_buf *now, const char *dir, const char *f
   return rc;
 }
 
+// What a start that was cut off left: of the same settings, or it would have been refused.
+static void forget_data(const char *dir) {
+  static const char *const files[] = {"train.jsonl", "eval.jsonl"};
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+    char *path = agrl_path_join(dir, files[i]);
+    unlink(path);
+    free(path);
+  }
+}
+
 static int make_data(const plan *p, int64_t seed, const data_paths *d, bool run) {
   char *last = agrl_path_join(d->dir, "eval_natural.jsonl");  // the last file written
   args a = {.n = 0};
@@ -215,7 +226,10 @@ static int make_data(const plan *p, int64_t seed, const data_paths *d, bool run)
   data_args(p, seed, d->dir, &a);
   describe(&a, &now);
   if (same_settings(&now, d->dir, "train.jsonl", run, &err)) code = ctl_fail(&err);
-  else if (run && !agrl_file_exists(last)) code = spawn(&a);
+  else if (run && !agrl_file_exists(last)) {
+    forget_data(d->dir);
+    code = spawn(&a);
+  }
   agrl_buf_release(&now);
   drop_args(&a);
   free(last);

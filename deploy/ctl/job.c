@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/buf.h"
@@ -194,6 +195,8 @@ agrl_rc ctl_config_write(const agrl_config *c, const char *path, agrl_error *err
   agrl_buf text = {0};
   agrl_buf_adds(&text, "# The effective configuration of this run, written by agrlctl up.\n");
   agrl_config_dump(c, false, &text);
+  struct stat st;
+  if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) unlink(path);  // somebody's own configuration: it is not this run's to write
   agrl_rc rc = agrl_file_write_atomic(path, text.data, text.len, err);
   agrl_buf_release(&text);
   return rc;

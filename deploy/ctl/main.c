@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // agrlctl: one program to run, watch and examine a training job.
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/base/file.h"
 #include "common/conf/bind.h"
@@ -58,15 +56,8 @@ static int run_help(int argc, char **argv) {
   return c ? ctl_help(c) : unknown(argv[1]);
 }
 
-// A stream that is closed would be the number of the next file, and what is printed would go into that file.
-static void hold_standard_streams(void) {
-  int fd = open("/dev/null", O_RDONLY);
-  while (fd >= 0 && fd < 3) fd = open("/dev/null", O_RDONLY);
-  if (fd > 2) close(fd);
-}
-
 int main(int argc, char **argv) {
-  hold_standard_streams();
+  agrl_hold_standard_streams();
   const char *name = argc > 1 ? argv[1] : "";
   if (!*name) return print_help(stderr), agrl_rc_exit(AGRL_EINVAL);
   const ctl_command *c = !strcmp(name, "--version") ? &version_command : asks_help(name) ? &help_command : find(name);

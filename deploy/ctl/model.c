@@ -76,6 +76,9 @@ static agrl_rc end_dir(const char *out, char *tmp, agrl_rc rc, agrl_error *err) 
     name_out(err, out, tmp);
   }
   if (rc) agrl_file_remove_tree(tmp, NULL);
+  char *parent = agrl_path_dir(out);
+  if (!rc) rc = agrl_file_sync_dir(parent, err);
+  free(parent);
   free(tmp);
   return rc;
 }

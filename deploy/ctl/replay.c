@@ -194,8 +194,13 @@ static agrl_rc export_to(reader *r, const char *path, agrl_error *err) {
   size_t groups;
   agrl_rc rc = agrl_replace_begin(&place, path, err);
   if (rc) return rc;
-  r->out = fdopen(dup(place.fd), "w");
-  if (!r->out) return agrl_replace_end(&place, agrl_fail(err, AGRL_EIO, "%s: %s", path, strerror(errno)), err);
+  int fd = dup(place.fd);
+  r->out = fd < 0 ? NULL : fdopen(fd, "w");
+  if (!r->out) {
+    rc = agrl_fail(err, AGRL_EIO, "%s: %s", path, strerror(errno));
+    if (fd >= 0) close(fd);
+    return agrl_replace_end(&place, rc, err);
+  }
   rc = write_traces(r, &groups, err);
   bool failed = ferror(r->out);
   failed |= fclose(r->out) != 0;

@@ -98,7 +98,7 @@ static agrl_rc check_side(const ctl_job *job, const char *side, agrl_error *err)
   return rc;
 }
 
-// A checkpoint's items are of a file of data.eval.
+// Items that are not there are made of a file of data.eval.
 static agrl_rc check_split(const ctl_job *job, const char *split, agrl_error *err) {
   bool found = false;
   const char *list = job->config.data.eval;
@@ -112,10 +112,17 @@ static agrl_rc check_split(const ctl_job *job, const char *split, agrl_error *er
   return agrl_fail(err, AGRL_ENOENT, "--split: data.eval has no file '%s'; it is %s", split, job->config.data.eval);
 }
 
+static bool has_items(const ctl_job *job, const char *side, const char *split) {
+  char *items = agrl_xasprintf("%s/eval/%s/%s.items.jsonl", job->config.run.dir, side, split);
+  bool has = is_file(side) || agrl_file_exists(items);
+  free(items);
+  return has;
+}
+
 static agrl_rc check_request(const ctl_job *job, const request *q, const char *split, agrl_error *err) {
   agrl_rc rc = check_side(job, q->a, err);
   if (!rc) rc = check_side(job, q->b, err);
-  return rc || (is_file(q->a) && is_file(q->b)) ? rc : check_split(job, split, err);
+  return rc || (has_items(job, q->a, split) && has_items(job, q->b, split)) ? rc : check_split(job, split, err);
 }
 
 static agrl_rc load_side(const ctl_job *job, const char *side, const char *split, sbs_items *out, agrl_error *err) {

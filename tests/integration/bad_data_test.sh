@@ -45,6 +45,15 @@ for d in learner replay; do
 done
 expect 66 'nomodel' agrl-learner --config "$here/tiny.yaml" --check-config --set data.rules="$rules" --set data.train="$work/data/train.jsonl" --set model.init="$work/nomodel"
 expect 66 'absent.yaml' agrl-replay --config "$work/absent.yaml"
+# A daemon whose standard error is closed does not write its log into the next file that it opens, its lock.
+agrl-replay --config "$here/tiny.yaml" --set run.dir="$work/closed" --set data.rules="$rules" --set data.train="$work/data/train.jsonl" 2>&- &
+pid=$!
+trap 'kill $pid 2>/dev/null; finish' EXIT
+wait_for 20 'the socket of a daemon without standard error' test -S "$work/closed/sock/replay"
+kill $pid
+trap finish EXIT
+wait $pid || die "a daemon without standard error ends with $?"
+[ ! -s "$work/closed/sock/replay.lock" ] || die 'the log went into the lock file'
 # Without --rules: rules.yaml beside the configuration file, and a message that says so where there is none.
 mkdir "$work/etc" && cp "$here/tiny.yaml" "$work/etc/agrl.yaml"
 beside() { agrlctl up --run-dir "$run" --config "$work/etc/agrl.yaml" --data "$work/data/train.jsonl" --eval "$work/data/eval.jsonl"; }

@@ -41,7 +41,10 @@ started=$(find "$out" -name settings.txt -path '*seed8*' | wc -l)
 mv "$out" "$work/moved"
 out=$work/moved
 sed -i "s|config: tiny|config: $work/../${work##*/}/tiny|; s|data.rules: rules|data.rules: ./rules|" "$work/grid.yaml"
+mkdir -p "$out/seed8/data"
+echo cut >"$out/seed8/data/train.jsonl"  # a start that was cut off while it made the data
 go || { tail -30 "$work/log"; die 'the experiment fails'; }
+[ "$(wc -l <"$out/seed8/data/train.jsonl")" = 300 ] || die 'data that were cut off were not made again'
 [ ! -e "$work/out" ] || die 'the moved experiment went on in the old place'
 ! grep -q 'run [12] of 10' "$work/log" || die 'a run that was done is made again'
 for arm in none,lr=0.0001 none,lr=0.0002 rl,lr=0.0001 rl,lr=0.0002; do

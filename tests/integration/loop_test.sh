@@ -60,6 +60,11 @@ jq '{sheet, grades: [.items[] | {id, grade: (if .left == "b" then "left" else "r
 agrlctl sbs --grades "$work/grades.json" --key "$run/sbs-sft-latest.key.json" -o json |
   jq -e '(.gsb == 1 or (.gsb == null and .good < 10)) and .bad == 0 and .missing == 0 and .a == "sft"' >/dev/null || die "B is always graded better, and GSB is not 1"
 agrlctl sbs sft latest --run-dir "$run" --items 10 --seed 2 >"$work/sbs" 2>&1 && die "another sheet's key was replaced"
+for side in sft latest; do  # items of rows that data.eval does not name
+  for f in items.jsonl json; do cp "$run/eval/$side/eval.$f" "$run/eval/$side/fresh.$f"; done
+done
+agrlctl sbs sft latest --run-dir "$run" --split fresh --items 10 --out "$work/fresh.html" >"$work/sbs" 2>&1 || { cat "$work/sbs"; die "sbs --split with items"; }
+rm "$run"/eval/*/fresh.*
 # Items that are not the checkpoint's are not graded in its name: it is evaluated again.
 jq '.checkpoint = "/somewhere/else"' "$run/eval/sft/eval.json" >"$work/eval.json" && cp "$work/eval.json" "$run/eval/sft/eval.json"
 agrlctl sbs sft latest --run-dir "$run" --out "$work/again.html" >"$work/sbs" 2>&1 || { cat "$work/sbs"; die "sbs with another's items"; }
