@@ -21,7 +21,7 @@
 #include "learner/publish.h"
 #include "learner/resume.h"
 
-enum { SFT_LINE_EVERY = 10, DONE_DELAY_MS = 2000, EMPTY_PAUSE_MS = 50, SAVE_AGAIN_S = 60 };
+enum { SFT_LINE_EVERY = 10, DONE_DELAY_MS = 2000, EMPTY_PAUSE_MS = 50, SAVE_AGAIN_S = 15 };
 
 static void set_phase(learner_compute *c, const char *phase) { atomic_store(&c->phase, phase); }
 

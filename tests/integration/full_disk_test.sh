@@ -10,6 +10,21 @@ make_data
 start_job --set grpo.versions=$versions --set grpo.groups_per_step=8 --no-eval
 wait_for 60 "RL version 3" version_is 3
 
+# A checkpoint that cannot be written is tried again while the learner waits for a batch (its model takes more than the limit, its other files less).
+failed() { grep -q '"event":"checkpoint_failed"' "$run/events.jsonl"; }
+saved() { [ -s "$run/checkpoints/v00000001-$(printf %08d "$(version)")/model.safetensors" ]; }
+pid=$(proc learner pid)
+prlimit --pid "$pid" --fsize=300000: || die "prlimit"
+wait_for 60 "a checkpoint fails" failed
+agrlctl scale actors 0 --run-dir "$run"
+sleep 2
+saved && die "the checkpoint was written in spite of the limit"
+prlimit --pid "$pid" --fsize=unlimited: || die "prlimit"
+wait_for 60 "a checkpoint without a further step" saved
+[ "$(proc learner pid)" = "$pid" ] || die "the learner was restarted"
+agrlctl scale actors 2 --run-dir "$run"
+say "a failed checkpoint was made up for at version $(version)"
+
 pid=$(proc replay pid)
 prlimit --pid "$pid" --fsize=8192: || die "prlimit"
 refused() { grep -q 'event=\(refused\|[a-z]*_failed\) .*File too large' "$run/logs/replay.log"; }  # of whoever came first
