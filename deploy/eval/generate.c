@@ -188,6 +188,18 @@ static void find_tier_tokens(run *r) {
   }
 }
 
+// A tier that the rule file does not name could never be answered, and would count as a mistake of the model.
+static agrl_rc check_gold(const agrl_rules *rules, const agrl_dataset *data, const char *file, agrl_error *err) {
+  const int *tiers;
+  const size_t n = agrl_rules_tiers(rules, &tiers);
+  for (size_t i = 0; i < data->n; i++) {
+    size_t k = 0;
+    while (k < n && tiers[k] != data->rows[i].gold.tier) k++;
+    if (k == n) return agrl_fail(err, AGRL_EPARSE, "row %s: gold.tier is %d, which is none of the tiers of %s", data->rows[i].id, data->rows[i].gold.tier, file);
+  }
+  return AGRL_OK;
+}
+
 agrl_rc eval_generate(const eval_options *o, const agrl_dataset *data, eval_item *items, size_t *n, size_t *skipped,
                       uint64_t *version, agrl_error *err) {
   run r = {.data = data, .items = items};
@@ -200,6 +212,7 @@ agrl_rc eval_generate(const eval_options *o, const agrl_dataset *data, eval_item
   char *tokenizer = agrl_path_join(o->checkpoint, "tokenizer.json");
   agrl_rc rc = agrl_tensor_init(err);
   if (!rc) rc = agrl_rules_load(o->rules, &rules, err);
+  if (!rc) rc = check_gold(rules, data, o->rules, err);
   if (!rc) rc = agrl_task_text_load(o->rules, &text, err);
   if (!rc) rc = agrl_bpe_load(tokenizer, &bpe, err);
   if (!rc) rc = agrl_ckpt_load(o->checkpoint, &layout, &block, version, err);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What agrl-eval does: rows, refusals, traces, measures, files.
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -34,6 +35,12 @@ static agrl_rc refuse_overlap(const eval_job *c, const evaluated *e, const evalu
   if (!rc && c->dev) rc = agrl_dataset_disjoint(&dev->data, c->dev, &e->data, c->data, err);
   agrl_dataset_release(&train);
   return rc;
+}
+
+static bool any_score(const evaluated *e) {
+  for (size_t i = 0; i < e->n; i++)
+    if (!isnan(e->items[i].score)) return true;
+  return false;
 }
 
 static agrl_rc write_results(const eval_job *c, const evaluated *e, const eval_measures *m, agrl_error *err) {
@@ -72,6 +79,8 @@ agrl_rc eval_run(const eval_job *c, agrl_error *err) {
     if (e.skipped)
       fprintf(stderr, "agrl-eval: %zu of %zu rows skipped: prompt and trace (--max-new %zu) do not fit the model's context%s\n", e.skipped,
               e.n + e.skipped, c->eval.max_new, e.n ? "" : "; every measure is undefined");
+    if (e.n && !any_score(&e))
+      fputs("agrl-eval: no row has a score, because no probability of a tier is a number: diverged weights, or tiers that are not one token each\n", stderr);
     rc = write_results(c, &e, &m, err);
   }
   release(&e);

@@ -82,6 +82,14 @@ code=0
 agrlctl replay export --run-dir "$run" --out "$work/link.jsonl" >/dev/null || die "replay export --out"
 [ -L "$work/link.jsonl" ] && cmp "$work/exported.jsonl" "$work/store.jsonl" || die "replay export --out differs from what goes to standard output"
 agrlctl replay export --run-dir "$run" --out /dev/stdout | grep -v '^agrlctl: ' | cmp - "$work/store.jsonl" || die "replay export --out /dev/stdout"
+{ echo head; agrlctl replay export --run-dir "$run" --out /dev/stdout; } >"$work/all" || die "replay export --out /dev/stdout, sent to a file"
+[ "$(head -n 1 "$work/all")" = head ] && grep -v -e '^agrlctl: ' -e '^head$' "$work/all" | cmp - "$work/store.jsonl" || die "what was in the file of /dev/stdout is lost"
+# Rows with a tier that the rules do not name are no evaluation.
+printf '%s\n' 'name: two' 'tiers: {4: Good, 1: Bad}' 'prompt: "Query: {query}\n"' 'trace: [{name: tier, kind: tier}]' \
+  'criteria: [{name: tier, line: tier, gold: tier, weight: 1, missing: drop_group}]' 'gates: [format]' >"$work/two.yaml"
+code=0
+agrl-eval --checkpoint "$run/checkpoints/sft" --rules "$work/two.yaml" --data "$eval" >"$work/out" 2>&1 || code=$?
+[ $code = 65 ] && grep -q 'gold.tier is [23], which is none of the tiers' "$work/out" || { cat "$work/out"; die "gold tiers that the rules lack: exit code $code"; }
 # A copy of the run is looked at where it is; one whose store was cut off is refused and not a crash.
 cp -r "$run" "$work/copy"
 id=$(jq -rn 'input.prompt_id' "$work/store.jsonl")
