@@ -7,13 +7,6 @@
 . "$(dirname "$0")/lib.sh"
 run=$work/'run [1]*'  # a name that is no pattern
 make_data 5 3000 40
-expect() {  # expect CODE PATTERN command...
-  local code=$1 pattern=$2 got=0
-  shift 2
-  "$@" >"$work/out" 2>&1 || got=$?
-  [ "$got" = "$code" ] || { cat "$work/out"; die "exit $got, want $code: $*"; }
-  grep -Eq "$pattern" "$work/out" || { cat "$work/out"; die "no '$pattern' in the output of: $*"; }
-}
 up() { agrlctl up --run-dir "$run" --config "$here/tiny.yaml" --rules "$root/deploy/etc/rules.yaml" --set obs.http_port="$port" --no-eval "$@"; }
 
 expect 64 'unrecognized option.*--turbo|unknown option' up --turbo --data "$work/data/train.jsonl" --eval "$work/data/eval.jsonl"

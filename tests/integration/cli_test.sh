@@ -3,13 +3,6 @@
 # What agrlctl and agrl-eval refuse, and with which exit code, without a job: wrong usage, files that would be lost, output that
 # is lost, input that is none. A run directory that was copied is that of the copy.
 . "$(dirname "$0")/lib.sh"
-expect() {  # expect CODE PATTERN command...
-  local code=$1 pattern=$2 got=0
-  shift 2
-  "$@" >"$work/out" 2>&1 || got=$?
-  [ "$got" = "$code" ] || { cat "$work/out"; die "exit $got, want $code: $*"; }
-  grep -Eq -e "$pattern" "$work/out" || { cat "$work/out"; die "no '$pattern' in the output of: $*"; }
-}
 lost() { "$@" >/dev/full; }
 
 # Words and options that a command does not take

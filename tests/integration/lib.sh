@@ -50,6 +50,15 @@ start_job() {
     { cat "$work/up.log"; die "agrlctl up"; }
 }
 
+# expect CODE PATTERN command...: its exit code, and what it prints, which stays in $work/out
+expect() {
+  local code=$1 pattern=$2 got=0
+  shift 2
+  "$@" >"$work/out" 2>&1 || got=$?
+  [ "$got" = "$code" ] || { cat "$work/out"; die "exit $got, want $code: $*"; }
+  grep -Eq -e "$pattern" "$work/out" || { cat "$work/out"; die "no '$pattern' in the output of: $*"; }
+}
+
 # wait_for SECONDS what command...: polls until the command succeeds
 wait_for() {
   local deadline=$((SECONDS + $1)) what=$2

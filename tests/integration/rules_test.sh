@@ -4,13 +4,6 @@
 # pass; explain tells a trace line by line. Text and JSON, exit codes.
 . "$(dirname "$0")/lib.sh"
 make_data 5 400 20
-expect() {  # expect CODE PATTERN command...
-  local code=$1 pattern=$2 got=0
-  shift 2
-  "$@" >"$work/out" 2>&1 || got=$?
-  [ "$got" = "$code" ] || { cat "$work/out"; die "exit $got, want $code: $*"; }
-  grep -Eq -e "$pattern" "$work/out" || { cat "$work/out"; die "no '$pattern' in the output of: $*"; }
-}
 holds() { jq -e "$1" "$work/out" >/dev/null || { cat "$work/out"; die "not so: $1"; }; }
 line_of() { grep -n -m 1 -F -e "$1" "$2" | cut -d: -f1; }
 
