@@ -34,7 +34,7 @@ typedef struct eval_interval {
 } eval_interval;
 
 typedef struct eval_part {  // one query type
-  const char *type;
+  const char *type;         // "untyped": also rows without one
   size_t n;
   eval_interval accuracy, rule_adherence, macro_f1;
 } eval_part;

@@ -219,6 +219,8 @@ static void bootstrap(const subject *s, const counts *all, eval_interval *out) {
 
 // --- parts of the result ---
 
+static const char *type_name(const agrl_row *row) { return *row->type ? row->type : "untyped"; }
+
 static int type_of(eval_measures *out, const char *type) {
   size_t k = 0;
   while (k < out->n_types && strcmp(out->types[k].type, type) != 0) k++;
@@ -233,7 +235,7 @@ static int by_type(const void *a, const void *b) { return strcmp(*(const char *c
 static void count_left_out(const eval_item *items, const item_code *codes, size_t n, eval_measures *out) {
   const char **types = agrl_xcalloc(n + 1, sizeof *types);
   for (size_t i = 0; i < n; i++)
-    if (codes[i].type < 0) types[out->rows_left_out++] = items[i].row->type;
+    if (codes[i].type < 0) types[out->rows_left_out++] = type_name(items[i].row);
   qsort(types, out->rows_left_out, sizeof *types, by_type);
   for (size_t i = 0; i < out->rows_left_out; i++) out->types_left_out += i == 0 || strcmp(types[i], types[i - 1]) != 0;
   free(types);
@@ -299,7 +301,7 @@ void eval_measure(const eval_item *items, size_t n, size_t samples, const eval_i
   choose_b(items, n, dev, n_dev, &out->threshold);
   for (size_t i = 0; i < n; i++) {
     const eval_item *it = &items[i];
-    int type = type_of(out, it->row->type);
+    int type = type_of(out, type_name(it->row));
     codes[i] = code_of(it, type, out->threshold.b, dev || !eval_is_dev(it->row->query));
     tokens += it->tokens;
     if (type >= 0) out->types[type].n++;

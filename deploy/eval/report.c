@@ -47,7 +47,7 @@ static void put_types(agrl_jw *w, const eval_measures *m) {
   agrl_jw_obj(w);
   for (size_t i = 0; i < m->n_types; i++) {
     const eval_part *p = &m->types[i];
-    agrl_jw_key(w, *p->type ? p->type : "untyped");
+    agrl_jw_key(w, p->type);
     agrl_jw_obj(w);
     agrl_jw_ku64(w, "n", p->n);
     put_interval(w, "accuracy", &p->accuracy);
@@ -266,7 +266,7 @@ static void types_text(const eval_measures *m, agrl_buf *out) {
     const eval_part *p = &m->types[i];
     const eval_interval *const cells[] = {&p->macro_f1, &p->accuracy, &p->rule_adherence};
     agrl_buf_adds(out, "  ");
-    agrl_buf_add_cell(out, *p->type ? p->type : "untyped", 22);
+    agrl_buf_add_cell(out, p->type, 22);
     for (size_t k = 0; k < 3; k++) {
       agrl_buf_adds(out, k ? "   " : " ");
       number(out, cells[k]);

@@ -118,7 +118,7 @@ static void nothing_measured_is_undefined(void **state) {
                                 &m.format_rate, &m.brier, &m.log_loss, &m.threshold.macro_f1, &m.pass[0], &m.pass[3]};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) assert_true(isnan(all[i]->value) && isnan(all[i]->low) && isnan(all[i]->high));
   assert_true(isnan(m.ece) && isnan(m.mean_tokens) && isnan(m.f1[0].value) && isnan(m.recall[3]));
-  const eval_head head = {"ckpt", "eval", NULL, 1, 7};
+  const eval_head head = {.checkpoint = "ckpt", .split = "eval", .version = 1, .skipped = 7};
   eval_json(&m, &head, &b);
   assert_non_null(strstr(b.data, "\"skipped\":7,\"accuracy\":null,\"accuracy_ci\":[null,null]"));
   agrl_buf_clear(&b);
@@ -145,7 +145,7 @@ static void no_interval_where_resamples_do_not_differ(void **state) {
   measure(hits, 2, &m);
   assert_true(m.accuracy.value == 1 && isnan(m.accuracy.low) && isnan(m.accuracy.high));
   agrl_buf out = {0};
-  const eval_head head = {"ckpt", "eval", NULL, 1, 0};
+  const eval_head head = {.checkpoint = "ckpt", .split = "eval", .version = 1};
   eval_text(&m, &head, &out);
   assert_non_null(strstr(out.data, "  accuracy               1.0000\n"));
   assert_null(strstr(out.data, "nan"));
@@ -488,7 +488,7 @@ static void the_calibration_error_has_no_interval(void **state) {
   agrl_buf out = {0};
   random_items(items, 300, 0);
   eval_measure(items, 300, 0, NULL, 0, &m);
-  const eval_head head = {"ckpt", "eval", NULL, 1, 0};
+  const eval_head head = {.checkpoint = "ckpt", .split = "eval", .version = 1};
   eval_json(&m, &head, &out);
   assert_non_null(strstr(out.data, "\"ece\":"));
   assert_null(strstr(out.data, "ece_ci"));
@@ -520,7 +520,7 @@ static void types_beyond_the_last_are_told(void **state) {
   eval_measure(items, N, 0, NULL, 0, &m);
   assert_true(m.n_types == 16 && m.types_left_out == 4 && m.rows_left_out == 8);
   agrl_buf out = {0};
-  const eval_head head = {"ckpt", "eval", NULL, 1, 0};
+  const eval_head head = {.checkpoint = "ckpt", .split = "eval", .version = 1};
   eval_json(&m, &head, &out);
   assert_non_null(strstr(out.data, "\"types_left_out\":4"));
   agrl_buf_clear(&out);
@@ -538,7 +538,7 @@ static void tiers_without_a_token_have_no_probabilities(void **state) {
   eval_measure(items, 2, 0, NULL, 0, &m);
   NEAR(m.macro_f1.value, 1);
   assert_true(isnan(m.brier.value) && isnan(m.argmax_macro_f1.value) && isnan(m.threshold.b) && isnan(m.threshold.macro_f1.value));
-  const eval_head head = {"ckpt", "eval", NULL, 1, 0};
+  const eval_head head = {.checkpoint = "ckpt", .split = "eval", .version = 1};
   eval_text(&m, &head, &out);
   assert_non_null(strstr(out.data, "tier probabilities: undefined"));
   assert_non_null(strstr(out.data, "  F1 of tier 2           -\n"));
