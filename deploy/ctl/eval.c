@@ -14,6 +14,7 @@
 #include "common/base/num.h"
 #include "common/text/dataset.h"
 #include "deploy/ctl/ctl.h"
+#include "deploy/ctl/evals.h"
 
 static const char usage[] =
     "usage: agrlctl eval [--run-dir DIR | --config FILE] [--checkpoint DIR|NAME] [options]\n"
@@ -167,6 +168,8 @@ static bool names_version(const char *label) {
   return sscanf(label, "v%u-%u%c", &epoch, &step, &rest) == 2;
 }
 
+char *ctl_evals_label(const char *checkpoint) { return agrl_xasprintf("%s%s", names_version(checkpoint) ? "at-" : "", checkpoint); }
+
 static bool is_compared(const char *label) { return !strcmp(label, "sft") || !strcmp(label, "best") || !strcmp(label, "latest"); }
 
 // A label is a folder's name and stands on pages, and those that the report compares belong to the run's checkpoints of these names.
@@ -227,7 +230,7 @@ static int run(int argc, char **argv) {
   if (!rc && !agrl_file_exists(dir)) rc = agrl_fail(&err, AGRL_ENOENT, "no checkpoint %s", dir);
   char *copy = agrl_xstrdup(checkpoint);
   const char *base = basename(copy);
-  char *own = label ? agrl_xstrdup(label) : agrl_xasprintf("%s%s", names_version(base) ? "at-" : "", base);
+  char *own = label ? agrl_xstrdup(label) : ctl_evals_label(base);
   label = own;
   if (!rc) rc = check_label(&job.config, label, dir, &err);
   int code = rc ? ctl_fail(&err) : ctl_eval_run(&job.config, dir, label, &how);

@@ -14,12 +14,13 @@
 #include "common/base/num.h"
 #include "common/ckpt/hf.h"
 #include "deploy/ctl/ctl.h"
+#include "deploy/ctl/evals.h"
 
 static const char usage[] =
     "usage: agrlctl sbs A B [--run-dir DIR | --config FILE] [options]\n"
     "       agrlctl sbs --grades FILE [--key FILE] [-o json]\n"
     "Side by side. A (the baseline) and B are checkpoints under RUN/checkpoints, scored first where RUN/eval has no items of\n"
-    "them as they are now, or items files of agrl-eval. Writes a page to grade in a browser, which does not say whose answer is whose, and\n"
+    "them as they are now (under the labels of agrlctl eval), or items files of agrl-eval. Writes a page to grade in a browser, which does not say whose answer is whose, and\n"
     "its key beside it. With --grades: GSB of B over A, (good - bad)/(good + same + bad), from what the page exported.\n"
     "  --items N     items on the sheet, of those whose tiers differ (default 50)\n"
     "  --seed N      of items, order and sides (default 1)\n"
@@ -41,6 +42,13 @@ static bool is_file(const char *side) {
   return n > 6 && !strcmp(side + n - 6, ".jsonl");
 }
 
+// RUN/eval/LABEL/SPLIT.end, where the results of the side lie.
+static char *eval_path(const ctl_job *job, const char *side, const char *split, const char *end) {
+  char *label = ctl_evals_label(side), *path = agrl_xasprintf("%s/eval/%s/%s.%s", job->config.run.dir, label, split, end);
+  free(label);
+  return path;
+}
+
 // Items of the checkpoint under that name, as it is now.
 static agrl_rc load_items(const char *items, const char *result, const char *checkpoint, sbs_items *out, agrl_error *err) {
   agrl_rc rc = sbs_items_load(items, out, err);
@@ -51,7 +59,9 @@ static agrl_rc load_items(const char *items, const char *result, const char *che
 
 // agrl-eval's exit code is the answer's kind: a checkpoint that is damaged is no wrong usage of sbs.
 static agrl_rc evaluate(const ctl_job *job, const char *side, const char *checkpoint, agrl_error *err) {
-  int code = ctl_eval_run(&job->config, checkpoint, side, NULL);
+  char *label = ctl_evals_label(side);
+  int code = ctl_eval_run(&job->config, checkpoint, label, NULL);
+  free(label);
   if (!code) return AGRL_OK;
   agrl_rc rc = AGRL_ESELFCHECK;
   for (agrl_rc k = AGRL_EUNSUPPORTED; k > AGRL_OK; k--)
@@ -61,8 +71,7 @@ static agrl_rc evaluate(const ctl_job *job, const char *side, const char *checkp
 
 // Evaluated first where there are no items of the checkpoint, or those of another.
 static agrl_rc load_checkpoint(const ctl_job *job, const char *side, const char *checkpoint, const char *split, sbs_items *out, agrl_error *err) {
-  char *items = agrl_xasprintf("%s/eval/%s/%s.items.jsonl", job->config.run.dir, side, split);
-  char *result = agrl_xasprintf("%s/eval/%s/%s.json", job->config.run.dir, side, split);
+  char *items = eval_path(job, side, split, "items.jsonl"), *result = eval_path(job, side, split, "json");
   agrl_rc rc = AGRL_ENOENT;
   if (agrl_file_exists(items)) {
     rc = load_items(items, result, checkpoint, out, err);
@@ -113,7 +122,7 @@ static agrl_rc check_split(const ctl_job *job, const char *split, agrl_error *er
 }
 
 static bool has_items(const ctl_job *job, const char *side, const char *split) {
-  char *items = agrl_xasprintf("%s/eval/%s/%s.items.jsonl", job->config.run.dir, side, split);
+  char *items = eval_path(job, side, split, "items.jsonl");
   bool has = is_file(side) || agrl_file_exists(items);
   free(items);
   return has;

@@ -1,8 +1,26 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # The pages of agrlctl sbs and agrlctl report in headless Chromium: keys grade, the browser remembers, what is exported gives the
-# GSB that the key says; the report shows its plots without a request to anywhere. No job runs. Skipped where no browser is.
+# GSB that the key says; the report shows its plots without a request to anywhere. No job runs. Skipped where no browser is, but
+# for what sbs does to the evaluations of a run.
 . "$(dirname "$0")/lib.sh"
+
+# sbs of a version scores it, beside the training's own evaluation of it. Any model will do: one with room for a prompt.
+make_data 5 40 20
+mkdir -p "$work/other/eval/v00000001-00000010"
+agrlctl config dump | sed "s|^  dir: .*|  dir: $work/other|; s|^  eval: .*|  eval: $eval|; s|^  rules: .*|  rules: $rules|" >"$work/other/agrl.yaml"
+model=$work/other/checkpoints/v00000001-00000010
+agrlctl model import "$root/tests/fuzz/corpus/ckpt_gguf/llama" "$model" >/dev/null
+rm "$model/agrl_manifest.json" && sed -i 's/"max_position_embeddings":8,/"max_position_embeddings":512,/' "$model/config.json"
+ln -s v00000001-00000010 "$work/other/checkpoints/latest"
+echo '{"version": 10, "split": "eval", "n": 7, "macro_f1": 0.5}' >"$work/other/eval/v00000001-00000010/eval.json"
+cp -r "$work/other/eval/v00000001-00000010" "$work/own"
+expect 66 'no item of .* has different tiers \(20 items are in both\)' agrlctl sbs v00000001-00000010 latest --run-dir "$work/other"
+diff -rq "$work/own" "$work/other/eval/v00000001-00000010" >"$work/out" || { cat "$work/out"; die "sbs changed the training's own evaluation"; }
+[ "$(jq .n "$work/other/eval/at-v00000001-00000010/eval.json")" = 20 ] || die 'sbs has not scored the version'
+expect 66 'nothing to grade' agrlctl sbs v00000001-00000010 latest --run-dir "$work/other"
+grep -q 'macro F1' "$work/out" && die 'sbs scored again what was there'
+
 browser=$(command -v chromium-headless-shell || command -v chromium || true)
 [ -n "$browser" ] || { say 'skipped: neither chromium-headless-shell nor chromium is installed'; exit 77; }
 dom() { "$browser" --headless --no-sandbox --disable-gpu --user-data-dir="$work/profile" --window-size=1300,2000 --dump-dom "file://$1" 2>"$work/browser.log"; }
