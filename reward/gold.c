@@ -45,16 +45,30 @@ static void count_uses(const agrl_rules *r, agrl_rules_report *rep, int tier, co
     if (rules_row_matches(r, &r->rows[k], value)) *(trace ? &u[k].traces : &u[k].gold) += 1;
 }
 
-static void add_failure(agrl_rules_report *rep, int where, const char *id, const char *why) {
-  agrl_rules_place *p = NULL;
-  for (size_t i = 0; i < rep->n_places && !p; i++)
-    if (rep->places[i].where == where) p = &rep->places[i];
-  if (!p) {
-    rep->places = agrl_xreallocarray(rep->places, rep->n_places + 1, sizeof *rep->places);
-    p = &rep->places[rep->n_places++];
-    *p = (agrl_rules_place){.where = where};
-    snprintf(p->why, sizeof p->why, "%s", why);
+static agrl_rules_place *add_place(agrl_rules_report *rep, int where, const char *why) {
+  rep->places = agrl_xreallocarray(rep->places, rep->n_places + 1, sizeof *rep->places);
+  agrl_rules_place *p = &rep->places[rep->n_places++];
+  *p = (agrl_rules_place){.where = where};
+  snprintf(p->why, sizeof p->why, "%s", why);
+  return p;
+}
+
+// Reasons may be as many as the data's labels: of those of one line the first ones have a place each, the others one together.
+static agrl_rules_place *place_of(agrl_rules_report *rep, int where, const char *why) {
+  size_t reasons = 0;
+  agrl_rules_place *last = NULL;
+  for (size_t i = 0; i < rep->n_places; i++) {
+    if (rep->places[i].where != where) continue;
+    last = &rep->places[i];
+    if (!strncmp(last->why, why, sizeof last->why - 1)) return last;
+    reasons++;
   }
+  if (reasons > AGRL_RULES_PLACE_REASONS) return last;
+  return add_place(rep, where, reasons < AGRL_RULES_PLACE_REASONS ? why : "other reasons");
+}
+
+static void add_failure(agrl_rules_report *rep, int where, const char *id, const char *why) {
+  agrl_rules_place *p = place_of(rep, where, why);
   if (p->rows < AGRL_RULES_PLACE_IDS) p->ids[p->rows] = agrl_xstrdup(id);
   p->rows++;
 }

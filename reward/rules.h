@@ -76,10 +76,11 @@ void agrl_reward_score(const agrl_rules *r, int mode, int gate, const char *text
                        agrl_reward_result *out);
 
 #define AGRL_RULES_PLACE_IDS 5
-typedef struct agrl_rules_place {  // rows that fail at one line of the rule file
+#define AGRL_RULES_PLACE_REASONS 5
+typedef struct agrl_rules_place {  // rows that fail at one line of the rule file for one reason
   int where;         // its number
   size_t rows;
-  char why[320];     // of the first of them
+  char why[320];     // shortened; after AGRL_RULES_PLACE_REASONS reasons of a line "other reasons", all of them
   char *ids[AGRL_RULES_PLACE_IDS];  // of the first ones
 } agrl_rules_place;
 

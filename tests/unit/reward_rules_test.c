@@ -146,7 +146,8 @@ static void names_rules_and_rows(void **state) {
   assert_int_equal(agrl_rules_check_data(r, NULL, &d, &rep, &err), AGRL_ECONFIG);
   agrl_dataset_release(&d);
   assert_string_equal(rep.failures.data, "t.yaml:7: 1 row (a): the reference trace fails gate agree: tier says 2, verdict says 1\n"
-                                         "t.yaml:6: 2 rows (b\\x1b[2J, c): the reference trace fails gate format: category has no allowed value");
+                                         "t.yaml:6: 1 row (b\\x1b[2J): the reference trace fails gate format: category has no allowed value\n"
+                                         "t.yaml:6: 1 row (c): gold category 'perhaps' is not a value of line category");
   assert_int_equal(rep.checked, 5);
   assert_int_equal(rep.passed, 2);
   assert_int_equal(rep.contradicting, 1);
@@ -167,6 +168,36 @@ static void names_rules_and_rows(void **state) {
   assert_int_equal(rep.n_uses, 6);
   assert_int_equal(rep.uses[2].named, 1);
   assert_int_equal(rep.uses[3].named, 0);
+  agrl_rules_report_release(&rep);
+  agrl_rules_free(r);
+}
+
+// A line of the rule file has a few reasons of its own; what comes after them, one a label, is counted together. Other lines have theirs.
+static void reasons_of_a_line_are_few(void **state) {
+  agrl_rules *r = accepted(HEAD TRACE CRITERIA RULES);
+  agrl_rules_report rep;
+  agrl_error err = {0};
+  agrl_buf rows = {0};
+  char path[64];
+  agrl_dataset d = {0};
+  for (int i = 0; i < 20; i++) {
+    char label[16];
+    snprintf(label, sizeof label, "x%d", i == 19 ? 0 : i);
+    agrl_buf_addf(&rows, "{\"id\": \"%d\", \"query\": \"q\", \"product\": {\"title\": \"p\"}, \"gold\": {\"tier\": 2, \"category\": \"%s\"}}\n", i, i == 18 ? "no" : label);
+  }
+  assert_int_equal(agrl_file_write_atomic(write_rows(path, 0, 1), rows.data, rows.len, &err), AGRL_OK);
+  agrl_buf_release(&rows);
+  if (agrl_dataset_load(path, NULL, NULL, &d, &err)) fail_msg("%s", err.msg);
+  unlink(path);
+  assert_int_equal(agrl_rules_check_data(r, NULL, &d, &rep, &err), AGRL_ECONFIG);
+  agrl_dataset_release(&d);
+  assert_string_equal(rep.failures.data, "t.yaml:6: 2 rows (0, 19): gold category 'x0' is not a value of line category\n"
+                                         "t.yaml:6: 1 row (1): gold category 'x1' is not a value of line category\n"
+                                         "t.yaml:6: 1 row (2): gold category 'x2' is not a value of line category\n"
+                                         "t.yaml:6: 1 row (3): gold category 'x3' is not a value of line category\n"
+                                         "t.yaml:6: 1 row (4): gold category 'x4' is not a value of line category\n"
+                                         "t.yaml:6: 13 rows (5, 6, 7, 8, 9, ...): other reasons\n"
+                                         "t.yaml:13: 1 row (18): no rule permits tier 2 for category no, attribute any; the rule: category no permits 1");
   agrl_rules_report_release(&rep);
   agrl_rules_free(r);
 }
@@ -192,7 +223,7 @@ int main(void) {
       cmocka_unit_test(accepts_and_hashes), cmocka_unit_test(refuses_bad_files),
           cmocka_unit_test(refuses_without_dominance),
       cmocka_unit_test(gold_must_pass),     cmocka_unit_test(names_rules_and_rows),
-      cmocka_unit_test(shipped_files_hold),
+      cmocka_unit_test(reasons_of_a_line_are_few), cmocka_unit_test(shipped_files_hold),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
