@@ -196,10 +196,10 @@ static bool nearest_path(const agrl_conf_key *table, size_t n, const char *path,
     words[i] = table[i].path;
     words[n + i] = sections[i] = agrl_xstrndup(table[i].path, strcspn(table[i].path, "."));
   }
-  const char *best = NULL, *last = strrchr(path, '.');
-  for (size_t i = 0; !best && last && i < n; i++) {
+  const char *best = NULL, *dot = strrchr(path, '.'), *last = dot ? dot + 1 : path;
+  for (size_t i = 0; !best && i < n; i++) {
     const char *other = strrchr(table[i].path, '.');
-    if (other && strcmp(other, last) == 0) best = table[i].path;
+    if (other && strcmp(other + 1, last) == 0) best = table[i].path;
   }
   if (!best) best = agrl_conf_nearest(path, words, 2 * n);
   if (best) snprintf(near, MAX_PATH, "%s", best);

@@ -268,12 +268,16 @@ agrl_rc agrl_yaml_only(const agrl_yaml *map, const char *const *allowed, agrl_er
   size_t n = 0;
   while (allowed[n]) n++;
   for (size_t i = 0; i < map->n; i++) {
-    bool known = false;
-    for (size_t k = 0; k < n && !known; k++) known = strcmp(map->keys[i], allowed[k]) == 0;
-    if (known) continue;
+    bool found = false;
+    for (size_t k = 0; k < n && !found; k++) found = strcmp(map->keys[i], allowed[k]) == 0;
+    if (found) continue;
     const char *near = agrl_conf_nearest(map->keys[i], allowed, n);
     if (near) return agrl_yaml_fail(map->items[i], err, "unknown key \"%.80s\"; did you mean \"%s\"?", map->keys[i], near);
-    return agrl_yaml_fail(map->items[i], err, "unknown key \"%.80s\"", map->keys[i]);
+    agrl_buf known = {0};
+    for (size_t k = 0; k < n; k++) agrl_buf_addf(&known, "%s%s", k ? ", " : "", allowed[k]);
+    agrl_rc rc = agrl_yaml_fail(map->items[i], err, "unknown key \"%.80s\"; expected one of %s", map->keys[i], known.data ? known.data : "none");
+    agrl_buf_release(&known);
+    return rc;
   }
   return AGRL_OK;
 }

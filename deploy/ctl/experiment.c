@@ -58,7 +58,9 @@ static void drop_args(args *a) {
 typedef struct plan {
   const experiment *e;
   const char *out, *self;  // self: agrlctl
-  size_t done, total;
+  char *init;  // the model that every run begins with, as a line of settings.txt; NULL: a fresh one
+  size_t done, total, failed;
+  int code;  // of the first arm that failed
 } plan;
 
 typedef struct data_paths {
@@ -132,6 +134,23 @@ static agrl_rc add_hash(const char *what, const char *path, agrl_buf *out, agrl_
   return AGRL_OK;
 }
 
+// The model's weights are read once, not for every run. Of shards the index tells.
+static agrl_rc describe_init(plan *p, agrl_error *err) {
+  static const char *const files[] = {"model.safetensors", "model.safetensors.index.json"};
+  agrl_config c = {0};
+  agrl_buf line = {0};
+  agrl_rc rc = agrl_config_load(p->e->config, &c, err);
+  for (size_t i = 0; !rc && *c.model.init && !line.len && i < sizeof files / sizeof *files; i++) {
+    char *path = agrl_path_join(c.model.init, files[i]);
+    if (agrl_file_exists(path)) rc = add_hash("init", path, &line, err);
+    free(path);
+  }
+  if (line.len) p->init = agrl_buf_take(&line);
+  agrl_buf_release(&line);
+  agrl_config_release(&c);
+  return rc;
+}
+
 // What made a directory: the command, an option a line.
 static void describe(const args *a, agrl_buf *out) {
   for (int i = 1; i < a->n; i++) agrl_buf_addf(out, "%s%s", i > 1 && a->at[i][0] == '-' ? "\n" : i > 1 ? " " : "", a->at[i]);
@@ -146,9 +165,11 @@ static void describe_data(const plan *p, int64_t seed, const char *dir, agrl_buf
 }
 
 // And the files whose content decides what comes out.
-static agrl_rc describe_files(const experiment *e, const agrl_config *c, agrl_buf *out, agrl_error *err) {
+static agrl_rc describe_files(const plan *p, const agrl_config *c, agrl_buf *out, agrl_error *err) {
+  const experiment *e = p->e;
   const char *list = e->eval ? e->eval : "";
   agrl_rc rc = add_hash("config", e->config, out, err);
+  if (!rc && p->init) agrl_buf_adds(out, p->init);
   if (!rc && *c->data.rules) rc = add_hash("rules", c->data.rules, out, err);
   if (!rc && *c->data.dev) rc = add_hash("dev", c->data.dev, out, err);
   if (!rc && e->train) rc = add_hash("train", e->train, out, err);
@@ -161,14 +182,14 @@ static agrl_rc describe_files(const experiment *e, const agrl_config *c, agrl_bu
 static void add_without_path(const char *line, size_t len, agrl_buf *out) {
   static const char *const options[] = {"--config ",         "--run-dir ",     "--data ",           "--out ",
                                         "--set data.eval=", "--set data.dev=", "--set data.rules=", "--set model.init="};
-  static const char *const hashed[] = {"config ", "rules ", "train ", "dev ", "eval "};
+  static const char *const hashed[] = {"config ", "init ", "rules ", "train ", "dev ", "eval "};
   size_t head = 0, tail = 0;  // what is kept, from the beginning and from the end
   for (size_t i = 0; i < sizeof options / sizeof *options && !head; i++)
     if (!strncmp(line, options[i], strlen(options[i]))) head = strlen(options[i]);
   for (size_t i = 0; i < sizeof hashed / sizeof *hashed && !head; i++) {
     if (strncmp(line, hashed[i], strlen(hashed[i])) != 0) continue;
     head = strlen(hashed[i]);
-    const char before = i < 3 ? ' ' : '/';
+    const char before = i < 4 ? ' ' : '/';
     while (head + tail < len && line[len - 1 - tail] != before) tail++;
   }
   if (!head) head = len;
@@ -247,7 +268,8 @@ static bool ended_well(const char *dir) {
   return well;
 }
 
-// Runs what is not done; with `run` false only compares what is done with what would be. arm NULL: the seed's start.
+// Runs what is not done; with `run` false only compares what is done with what would be. arm NULL: the seed's start. An arm that
+// fails is counted, and the others go on: a grid may well hold a setting that does not train.
 static int one_run(plan *p, int64_t seed, const exp_arm *arm, const data_paths *d, bool run) {
   char *dir = exp_run_dir(p->out, seed, arm ? arm->name : NULL), *last = agrl_path_join(dir, EXP_DONE);
   bool done = agrl_file_exists(last);
@@ -262,7 +284,7 @@ static int one_run(plan *p, int64_t seed, const exp_arm *arm, const data_paths *
   if (!rc) {
     describe(&a, &now);
     if (d->dir) describe_data(p, seed, d->dir, &now);
-    rc = describe_files(p->e, &c, &now, &err);
+    rc = describe_files(p, &c, &now, &err);
   }
   if (!rc && (run || done)) rc = same_settings(&now, dir, "agrl.yaml", run, &err);
   if (rc) code = ctl_fail(&err);
@@ -276,6 +298,10 @@ static int one_run(plan *p, int64_t seed, const exp_arm *arm, const data_paths *
       fprintf(stderr, "agrlctl: run %zu of %zu failed%s%s\n", p->done, p->total, agrl_file_exists(logs) ? "; its logs are in " : "",
               agrl_file_exists(logs) ? logs : "");
     free(logs);
+    if (code && code != 75 && arm && !ctl_stopped_by()) {
+      p->code = p->failed++ ? p->code : code;
+      code = 0;
+    }
   }
   agrl_config_release(&c);
   agrl_buf_release(&now);
@@ -294,6 +320,7 @@ static int each_run(plan *p, bool run) {
     for (size_t a = 0; a < p->e->n_arms && !code && !ctl_stopped_by(); a++) code = one_run(p, p->e->seeds[s], &p->e->arms[a], &d, run);
     drop_paths(&d);
   }
+  if (p->failed) fprintf(stderr, "agrlctl: %zu of %zu runs failed; the same command tries them again\n", p->failed, p->total);
   if (run && ctl_stopped_by()) {
     fprintf(stderr, "agrlctl: stopped at run %zu of %zu; the same command goes on\n", p->done, p->total);
     if (!code) code = 75;
@@ -334,9 +361,14 @@ static int with_out(const experiment *e, const char *where, bool table, bool jso
   if (!self) code = ctl_fail((agrl_fail(&err, AGRL_ENOENT, "agrlctl cannot find its own program file"), &err));
   if (!code && !table && agrl_file_mkdirs(out, &err)) code = ctl_fail(&err);
   if (!code && !(real = realpath(out, NULL))) code = ctl_fail((agrl_fail(&err, AGRL_ENOENT, "%s: no run is done yet", out), &err));
+  if (!code && !e->train && strchr(real, ','))
+    code = ctl_fail((agrl_fail(&err, AGRL_ECONFIG, "%s: a path with a comma cannot hold made data (data.eval is a list with commas)", real), &err));
   plan p = {.e = e, .out = real, .self = self, .total = (e->n_arms + e->has_start) * e->n_seeds};
+  if (!code && describe_init(&p, &err)) code = ctl_fail(&err);
   if (!code) code = each_run(&p, !table);
-  if (!code) code = show(e, real, json);
+  if (!code && p.failed < e->n_arms * e->n_seeds) code = show(e, real, json);
+  if (!code) code = p.code;
+  free(p.init);
   free(real);
   free(self);
   free(out);

@@ -95,9 +95,9 @@ static agrl_rc read_make(const agrl_yaml *make, experiment *e, agrl_error *err) 
   agrl_rc rc = map_at(make, "data.make", err);
   if (!rc) rc = agrl_yaml_only(make, make_keys, err);
   for (size_t i = 0; i < make->n && !rc; i++) {
-    long long n;
-    if (!agrl_yaml_i64(make->items[i], &n) || n < 0)
-      rc = agrl_yaml_fail(make->items[i], err, "data.make.%s: expected a number", make->keys[i]);
+    long long n, least = strcmp(make->keys[i], "reference") && strcmp(make->keys[i], "synonyms") ? 1 : 0;
+    if (!agrl_yaml_i64(make->items[i], &n) || n < least)
+      rc = agrl_yaml_fail(make->items[i], err, "data.make.%s: expected a number from %lld", make->keys[i], least);
     else add(&e->make, make->keys[i], agrl_yaml_str(make->items[i]));
   }
   return rc;
@@ -137,9 +137,10 @@ static exp_arm *new_arm(experiment *e, char *name) {
   return &e->arms[e->n_arms++];
 }
 
-static agrl_rc read_arms(const agrl_yaml *arms, experiment *e, agrl_error *err) {
+// Without arms a grid names its own.
+static agrl_rc read_arms(const agrl_yaml *arms, bool has_grid, experiment *e, agrl_error *err) {
   if (!arms) {
-    new_arm(e, agrl_xstrdup(e->name));
+    new_arm(e, agrl_xstrdup(has_grid ? "" : e->name));
     return AGRL_OK;
   }
   agrl_rc rc = map_at(arms, "arms", err);
@@ -172,7 +173,7 @@ static agrl_rc cross(experiment *e, const char *key, const agrl_yaml *values, ag
       for (size_t k = 0; k < v && !rc; k++)
         if (!strcmp(text, agrl_yaml_str(values->items[k]))) rc = agrl_yaml_fail(values->items[v], err, "grid: %s: %s is there twice", key, text);
       if (strchr(text, '/')) rc = agrl_yaml_fail(values->items[v], err, "grid: '%s' cannot name a directory of results", text);
-      exp_arm *arm = new_arm(e, agrl_xasprintf("%s,%s=%s", before[a].name, shown, text));
+      exp_arm *arm = new_arm(e, agrl_xasprintf("%s%s%s=%s", before[a].name, *before[a].name ? "," : "", shown, text));
       add_all(&arm->set, &before[a].set);
       add_setting(&arm->set, values->file, key, text);
     }
@@ -201,7 +202,7 @@ static agrl_rc read_all(const agrl_yaml *root, const char *path, experiment *e, 
   const char *name = agrl_yaml_str(agrl_yaml_get(root, "name")), *config = agrl_yaml_str(agrl_yaml_get(root, "config"));
   const agrl_yaml *data = agrl_yaml_get(root, "data"), *seeds = agrl_yaml_get(root, "seeds"), *start = agrl_yaml_get(root, "start"),
                   *grid = agrl_yaml_get(root, "grid");
-  if (!name || !*name || *name == '.' || strchr(name, '/')) return agrl_yaml_fail(root, err, "name: expected a plain name");
+  if (!name || !*name || *name == '.' || strpbrk(name, "/,")) return agrl_yaml_fail(root, err, "name: expected a plain name");
   if (!config) return agrl_yaml_fail(root, err, "config: expected the path of a configuration file");
   if (!data) return agrl_yaml_fail(root, err, "data: missing; give make, or train and eval");
   if (!seeds) return agrl_yaml_fail(root, err, "seeds: missing");
@@ -212,8 +213,8 @@ static agrl_rc read_all(const agrl_yaml *root, const char *path, experiment *e, 
   if (!rc) rc = read_settings(agrl_yaml_get(root, "set"), "set", &e->set, err);
   e->has_start = start != NULL;
   if (!rc) rc = read_settings(start, "start", &e->start, err);
-  if (!rc) rc = read_arms(agrl_yaml_get(root, "arms"), e, err);
   if (!rc && grid) rc = map_at(grid, "grid", err);
+  if (!rc) rc = read_arms(agrl_yaml_get(root, "arms"), grid && grid->n, e, err);
   for (size_t i = 0; !rc && grid && i < grid->n; i++) rc = cross(e, grid->keys[i], grid->items[i], err);
   return rc ? rc : find_baseline(agrl_yaml_get(root, "baseline"), e, err);
 }

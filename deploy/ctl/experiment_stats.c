@@ -40,7 +40,10 @@ exp_mean exp_mean_of(const double *v, size_t n) {
   if (m.n < 2) return m;
   for (size_t i = 0; i < n; i++)
     if (isfinite(v[i])) squares += (v[i] - m.mean) * (v[i] - m.mean);
-  double df = (double)m.n - 1, error = sqrt(squares / df / (double)m.n), half = exp_t_quantile(df) * error;
+  static double known_df, quantile;  // nearly always of as many seeds as before
+  double df = (double)m.n - 1, error = sqrt(squares / df / (double)m.n);
+  if (df != known_df) quantile = exp_t_quantile(known_df = df);
+  double half = quantile * error;
   m.low = m.mean - half;
   m.high = m.mean + half;
   if (error > 1e-9 * fabs(m.mean)) m.p = exp_t_p(m.mean / error, df);

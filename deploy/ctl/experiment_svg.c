@@ -10,8 +10,35 @@
 #include "deploy/ctl/experiment.h"
 #include "deploy/ctl/svg.h"
 
-static const char *const colors[] = {SVG_BLUE, SVG_ORANGE, SVG_GREEN, SVG_VIOLET, SVG_TEAL, "#c2255c", "#c99700", "#343a40"};  // grey: one seed
-static const char *color_of(size_t arm) { return colors[arm % (sizeof colors / sizeof *colors)]; }
+typedef struct color {
+  char text[40];
+} color;
+
+// Grey is one seed. More arms than are told apart by name get hues in the order of the rainbow, as neighbours in a grid are neighbours.
+static color color_of(const exp_results *r, size_t arm) {
+  static const char *const few[] = {SVG_BLUE, SVG_ORANGE, SVG_GREEN, SVG_VIOLET, SVG_TEAL, "#c2255c", "#c99700", "#343a40"};
+  color c;
+  if (r->e->n_arms <= sizeof few / sizeof *few) snprintf(c.text, sizeof c.text, "%s", few[arm]);
+  else snprintf(c.text, sizeof c.text, "hsl(%zu,70%%,%d%%)", 300 * arm / (r->e->n_arms - 1), arm % 2 ? 52 : 36);
+  return c;
+}
+
+enum { CHAR_W = 7, LEGEND_LINE = 18, DOTS_W = 560 };
+
+static size_t longest_name(const exp_results *r) {
+  size_t most = 0;
+  for (size_t a = 0; a < r->e->n_arms; a++) most = strlen(r->e->arms[a].name) > most ? strlen(r->e->arms[a].name) : most;
+  return most;
+}
+
+static bool slanted(const exp_results *r) { return (double)longest_name(r) * CHAR_W > DOTS_W / (double)r->e->n_arms; }
+
+static void arm_name(const exp_results *r, size_t a, double x, double y, agrl_buf *out) {
+  bool slant = slanted(r);
+  if (slant) agrl_buf_addf(out, "<g transform=\"rotate(30 %.1f %.1f)\">", x, y);
+  svg_text(out, x, y, 11, slant ? "start" : "middle", SVG_INK, a == r->e->baseline, "%s", r->e->arms[a].name);
+  if (slant) agrl_buf_adds(out, "</g>");
+}
 
 // The panel's range: all values and intervals, with a margin.
 static void fit(svg_panel *p, double low, double high) {
@@ -32,12 +59,13 @@ static void one_arm(const exp_results *r, size_t split, size_t a, double x, cons
     double v = exp_value(r, split, EXP_MACRO_F1, a, s);
     if (isfinite(v)) svg_rect(out, x - 11, svg_py(p, v) - 3, 6, 6, 3, SVG_GREY);
   }
-  svg_text(out, x, p->y + p->h + 18 + (a % 2 && r->e->n_arms > 5 ? 14 : 0), 11, "middle", SVG_INK, a == r->e->baseline, "%s", r->e->arms[a].name);
+  arm_name(r, a, x, p->y + p->h + 18, out);
   if (!m.n) return;
   double y = svg_py(p, m.mean);
-  if (m.n > 1) svg_line(out, x, svg_py(p, fmax(m.low, p->y_min)), x, svg_py(p, fmin(m.high, p->y_max)), color_of(a), 2, NULL);
-  svg_rect(out, x - 5, y - 5, 10, 10, 5, color_of(a));
-  svg_text(out, x + 9, y + 4, 11, "start", SVG_INK, false, "%.3f", m.mean);
+  color c = color_of(r, a);
+  if (m.n > 1) svg_line(out, x, svg_py(p, fmax(m.low, p->y_min)), x, svg_py(p, fmin(m.high, p->y_max)), c.text, 2, NULL);
+  svg_rect(out, x - 5, y - 5, 10, 10, 5, c.text);
+  if (DOTS_W / (double)r->e->n_arms > 44) svg_text(out, x + 9, y + 4, 11, "start", SVG_INK, false, "%.3f", m.mean);
 }
 
 static void dots(const exp_results *r, size_t split, svg_panel p, agrl_buf *out) {
@@ -133,10 +161,11 @@ static void draw(const exp_results *r, const line *lines, svg_panel p, const cha
   svg_axes(out, &p, title, "version", NULL, true);
   for (size_t a = 0, shown = 0; a < r->e->n_arms; a++) {
     if (!lines[a].n) continue;
-    if (smooth) svg_series(out, &p, lines[a].x, lines[a].y, lines[a].n, color_of(a));
-    else svg_points(out, &p, lines[a].x, lines[a].y, NULL, NULL, lines[a].n, color_of(a));
-    svg_rect(out, p.x + p.w + 14, p.y + 6 + 18 * (double)shown, 12, 10, 2, color_of(a));
-    svg_text(out, p.x + p.w + 32, p.y + 15 + 18 * (double)shown++, 12, "start", SVG_INK, false, "%s", r->e->arms[a].name);
+    color c = color_of(r, a);
+    if (smooth) svg_series(out, &p, lines[a].x, lines[a].y, lines[a].n, c.text);
+    else svg_points(out, &p, lines[a].x, lines[a].y, NULL, NULL, lines[a].n, c.text);
+    svg_rect(out, p.x + p.w + 14, p.y + 6 + LEGEND_LINE * (double)shown, 12, 10, 2, c.text);
+    svg_text(out, p.x + p.w + 32, p.y + 15 + LEGEND_LINE * (double)shown++, 12, "start", SVG_INK, false, "%s", r->e->arms[a].name);
   }
 }
 
@@ -164,16 +193,18 @@ static void curves(const exp_results *r, size_t split, svg_panel p, agrl_buf *ou
 }
 
 void exp_svg(const exp_results *r, agrl_buf *out) {
-  enum { PANEL_H = 300, TOP = 120, LINE = 400 };
-  double height = TOP + LINE * (double)(r->n_splits ? r->n_splits : 1) - 10;
-  svg_begin(out, 1400, height);
+  enum { PANEL_H = 300, TOP = 120, BELOW = 100, LEGEND_X = 1232, LEGEND_CHARS = 24 };
+  size_t longest = longest_name(r);
+  double names = slanted(r) ? (double)longest * CHAR_W / 2 : 0, legend = LEGEND_LINE * (double)r->e->n_arms;  // their height
+  double row = fmax(PANEL_H + names, legend) + BELOW;
+  svg_begin(out, LEGEND_X + 7.0 * (double)(longest > LEGEND_CHARS ? longest : LEGEND_CHARS), TOP + row * (double)(r->n_splits ? r->n_splits : 1) - 10);
   svg_text(out, 38, 46, 22, "start", SVG_INK, true, "Experiment: %s", r->e->name);
   svg_text(out, 38, 70, 13, "start", SVG_MUTED, false,
            "%zu of %zu runs; grey: one seed; whiskers: 95 %% t interval of the mean over seeds; bold: the baseline", r->n_done,
            r->e->n_arms * r->e->n_seeds);
   for (size_t s = 0; s < r->n_splits; s++) {
-    dots(r, s, (svg_panel){.x = 82, .y = TOP + LINE * (double)s, .w = 560, .h = PANEL_H, .x_max = 1}, out);
-    curves(r, s, (svg_panel){.x = 730, .y = TOP + LINE * (double)s, .w = 470, .h = PANEL_H}, out);
+    dots(r, s, (svg_panel){.x = 82, .y = TOP + row * (double)s, .w = DOTS_W, .h = PANEL_H, .x_max = 1}, out);
+    curves(r, s, (svg_panel){.x = 730, .y = TOP + row * (double)s, .w = 470, .h = PANEL_H}, out);
   }
   svg_end(out);
 }

@@ -89,6 +89,15 @@ refused 78 'train.jsonl'
 ! grep -q 'its logs are in' "$work/log" || die 'logs are named that do not exist'
 sed -i 's/eval: train.jsonl/eval: eval.jsonl/' "$work/grid.yaml"
 go && grep -q '1 of 1 runs done' "$out/results.txt" || { cat "$work/log"; die 'a corrected experiment is refused'; }
+# An arm that fails is said to, and the others are run.
+sed 's/^name: own/name: two/; s/, run.method: sft, sft.steps: 3//' "$work/grid.yaml" >"$work/two.yaml"
+echo 'arms: {bad: {run.method: sft, sft.steps: 3, data.dev: train.jsonl}, own: {run.method: sft, sft.steps: 3}}' >>"$work/two.yaml"
+for runs in 'run 1 of 2 run 2 of 2' 'run 1 of 2'; do
+  code=0
+  agrlctl experiment "$work/two.yaml" --out "$work/two" >"$work/log" 2>&1 || code=$?
+  [ $code = 78 ] && grep -q '^agrlctl: 1 of 2 runs failed' "$work/log" && grep -q '1 of 2 runs done' "$work/two/results.txt" &&
+    [ "$(grep -o 'run [12] of 2:' "$work/log" | tr -d ':' | xargs)" = "$runs" ] || { cat "$work/log"; die "exit $code after a failed arm"; }
+done
 # The user's data elsewhere: as long as it is the same.
 mkdir "$work/else"
 cp "$work"/{grid,tiny,rules}.yaml "$work"/{train,eval}.jsonl "$work/else"

@@ -123,7 +123,7 @@ static void unknown_keys_name_the_nearest(void **state) {
   agrl_yaml_free(y);
   y = parse("completely: 1\n");
   assert_int_equal(agrl_yaml_only(y, allowed, &err), AGRL_ECONFIG);
-  assert_string_equal(err.msg, "f.yaml:1:13: unknown key \"completely\"");
+  assert_string_equal(err.msg, "f.yaml:1:13: unknown key \"completely\"; expected one of weight, values, name");
   agrl_yaml_free(y);
   y = parse("name: 1\nweight: 2\n");
   assert_int_equal(agrl_yaml_only(y, allowed, &err), AGRL_OK);

@@ -86,6 +86,8 @@ static void refuses(const char *text, const char *place, const char *what) {
 
 static void refuses_by_name_and_place(void **state) {
   refuses(HEAD "arm: {}\n", "bad.yaml:5:", "arms");  // the nearest key
+  refuses(HEAD "methods: {}\n", "bad.yaml:5:", "name, config, data, seeds, set, start, arms, grid, baseline");  // nothing is near
+  refuses(HEAD "arms: {a: {temperature: 1}}\n", "bad.yaml:5:", "actor.temperature");  // a key without its section
   refuses(HEAD "set: {grpo.verions: 7}\n", "bad.yaml:5:", "grpo.versions");
   refuses(HEAD "set: {grpo.group_size: 1}\n", "bad.yaml:5:", "grpo.group_size");
   refuses(HEAD "set: {run.seed: 7}\n", "bad.yaml:5:", "run.seed");
@@ -101,6 +103,8 @@ static void refuses_by_name_and_place(void **state) {
   refuses("name: x\nconfig: c\ndata: {train: t}\nseeds: [1]\n", "bad.yaml:3:", "train and eval");
   refuses("name: x\nconfig: c\ndata: {make: {trian: 5}}\nseeds: [1]\n", "bad.yaml:3:", "train");
   refuses("name: x\nconfig: c\ndata: {make: {}}\nseeds: [1, 1]\n", "bad.yaml:4:", "twice");
+  refuses("name: x\nconfig: c\ndata: {make: {natural: 0}}\nseeds: [1]\n", "bad.yaml:3:", "data.make.natural: expected a number from 1");
+  refuses("name: a,b\nconfig: c\ndata: {make: {}}\nseeds: [1]\n", "bad.yaml:1:", "plain name");  // data.eval is a list with commas
   refuses("name: ../x\nconfig: c\ndata: {make: {}}\nseeds: [1]\n", "bad.yaml:1:", "plain name");
 }
 
@@ -121,23 +125,64 @@ static void arms_have_a_limit(void **state) {
   free(path);
 }
 
-static void shipped_files_are_sound(void **state) {
-  static const char *const names[] = {"ladder", "gates", "guidance", "replay", "staleness", "esci"};
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-    char *path = agrl_xasprintf("%s/../deploy/etc/experiments/%s.yaml", AGRL_TEST_DIR, names[i]);
-    experiment e;
-    agrl_error err = {0};
-    if (exp_read(path, &e, &err)) fail_msg("%s", err.msg);
-    assert_true(e.n_seeds >= 3 && e.n_arms >= 3 && e.has_start && agrl_file_exists(e.config));
-    exp_release(&e);
-    free(path);
+// A grid alone gives its arms their names.
+static void a_grid_needs_no_arms(void **state) {
+  char *path = file("grid.yaml", HEAD "grid: {replay.staleness_bound: [0, 4]}\n"), *one = file("one.yaml", HEAD "grid: {}\n");
+  experiment e;
+  agrl_error err = {0};
+  if (exp_read(path, &e, &err)) fail_msg("%s", err.msg);
+  assert_int_equal(e.n_arms, 2);
+  assert_string_equal(e.arms[1].name, "staleness_bound=4");
+  exp_release(&e);
+  if (exp_read(one, &e, &err)) fail_msg("%s", err.msg);
+  assert_true(e.n_arms == 1 && !strcmp(e.arms[0].name, "x"));
+  exp_release(&e);
+  free(one);
+  free(path);
+}
+
+// Every arm that a shipped file promises, and what makes it that arm.
+static void shipped(const char *name, size_t n_arms, const char *arm, const char *key, const char *value) {
+  char *path = agrl_xasprintf("%s/../deploy/etc/experiments/%s.yaml", AGRL_TEST_DIR, name);
+  experiment e;
+  agrl_error err = {0};
+  bool found = false;
+  if (exp_read(path, &e, &err)) fail_msg("%s", err.msg);
+  assert_true(e.n_seeds >= 3 && e.n_arms == n_arms && e.has_start && agrl_file_exists(e.config));
+  for (size_t a = 0; a < e.n_arms; a++)
+    for (size_t i = 0; !strcmp(e.arms[a].name, arm) && i < e.arms[a].set.n; i++)
+      found |= !strcmp(e.arms[a].set.at[i].key, key) && !strcmp(e.arms[a].set.at[i].value, value);
+  if (!found) fail_msg("%s.yaml has no arm %s with %s: %s", name, arm, key, value);
+  exp_release(&e);
+  free(path);
+}
+
+static void shipped_files_hold_what_they_promise(void **state) {
+  static const char *const methods[] = {"sft", "dpo", "grpo", "grpo-pr", "agrl"}, *const bounds[] = {"0", "1", "2", "4", "8"},
+                    *const gates[] = {"none", "rule", "outcome", "both"}, *const losses[] = {"plain", "tis", "guide"},
+                    *const selectors[] = {"uniform", "priority", "fresh"};
+  char arm[32];
+  for (size_t i = 0; i < 5; i++) {
+    shipped("ladder", 6, methods[i], "run.method", methods[i]);
+    shipped("esci", 5, methods[i], "run.method", methods[i]);
+    snprintf(arm, sizeof arm, "staleness_bound=%s", bounds[i]);
+    shipped("staleness", 5, arm, "replay.staleness_bound", bounds[i]);
+  }
+  for (size_t i = 0; i < 4; i++) {
+    snprintf(arm, sizeof arm, "gate=%s", gates[i]);
+    shipped("gates", 4, arm, "reward.gate", gates[i]);
+  }
+  for (size_t i = 0; i < 3; i++) {
+    shipped("guidance", 6, losses[i], "grpo.guided_loss", losses[i]);
+    snprintf(arm, sizeof arm, "selector=%s", selectors[i]);
+    shipped("replay", 3, arm, "replay.selector", selectors[i]);
   }
 }
 
 #define MADE                                                                                                                        \
   "up\n--config etc/experiments/../base.yaml\n--run-dir /out/seed4/a\n--data /out/seed4/data/train.jsonl\n--set data.eval=/out/eval.jsonl\n" \
   "--set run.seed=4\n--set data.rules=etc/rules.yaml\n--set model.init=/out/seed4/start/checkpoints/sft\n--set sft.steps=0\n"              \
-  "data make\n--out /out/seed4/data\n--seed 4\n--train 24000\nconfig etc/experiments/../base.yaml 6e24\nrules etc/rules.yaml 598c\n"      \
+  "data make\n--out /out/seed4/data\n--seed 4\n--train 24000\nconfig etc/experiments/../base.yaml 6e24\ninit base/model.safetensors 33cc\nrules etc/rules.yaml 598c\n"      \
   "train /d/train.jsonl 11aa\neval /d/one.jsonl 22bb\n"
 
 // One place changed. Where directories and files are makes no difference; what is in them, and any other setting, does.
@@ -160,6 +205,8 @@ static void settings_are_compared_without_paths(void **state) {
   same(true, "--out /out/", "--out /copy/");
   same(true, "config etc/experiments/../base.yaml", "config /etc/agrl/an other.yaml");
   same(true, "rules etc/rules.yaml", "rules r.yaml");
+  same(true, "init base/model.safetensors", "init /m/model.safetensors");
+  same(false, "33cc", "33cd");
   same(true, "train /d/train.jsonl", "train t.jsonl");
   same(true, "eval /d/one.jsonl", "eval /else/one.jsonl");
   same(false, "one.jsonl", "two.jsonl");  // the results have another name
@@ -304,7 +351,7 @@ static int clean(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(reads_the_cross_product), cmocka_unit_test(arms_begin_with_the_start), cmocka_unit_test(refuses_by_name_and_place),
-                                     cmocka_unit_test(arms_have_a_limit), cmocka_unit_test(shipped_files_are_sound), cmocka_unit_test(settings_are_compared_without_paths),
+                                     cmocka_unit_test(arms_have_a_limit), cmocka_unit_test(a_grid_needs_no_arms), cmocka_unit_test(shipped_files_hold_what_they_promise), cmocka_unit_test(settings_are_compared_without_paths),
                                      cmocka_unit_test(t_equals_the_tables), cmocka_unit_test(means_leave_out_what_is_missing),
                                      cmocka_unit_test(tables_what_is_done)};
   if (!mkdtemp(dir)) return 1;
