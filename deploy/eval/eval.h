@@ -118,7 +118,7 @@ agrl_rc eval_run(const eval_job *job, agrl_error *err);
 typedef struct eval_head {  // what was measured
   const char *checkpoint, *split, *dev;  // dev NULL: the rows of eval_is_dev
   uint64_t version;
-  size_t skipped;
+  size_t skipped, malformed;  // rows that do not fit the context; lines of the file that are no row
 } eval_head;
 void eval_json(const eval_measures *m, const eval_head *h, agrl_buf *out);
 void eval_text(const eval_measures *m, const eval_head *h, agrl_buf *out);

@@ -151,6 +151,7 @@ void eval_json(const eval_measures *m, const eval_head *h, agrl_buf *out) {
   agrl_jw_ku64(&w, "n", m->n);
   agrl_jw_ku64(&w, "queries", m->n_queries);
   agrl_jw_ku64(&w, "skipped", h->skipped);
+  agrl_jw_ku64(&w, "malformed", h->malformed);
   put_interval(&w, "accuracy", &m->accuracy);
   put_interval(&w, "macro_f1", &m->macro_f1);
   put_interval(&w, "rule_adherence", &m->rule_adherence);
@@ -277,13 +278,20 @@ static void types_text(const eval_measures *m, agrl_buf *out) {
     agrl_buf_addf(out, "  left out: %zu more query types (%zu rows), %d are shown at most\n", m->types_left_out, m->rows_left_out, EVAL_MAX_TYPES);
 }
 
+static void left_out_text(const eval_head *h, agrl_buf *out) {
+  if (h->malformed) agrl_buf_addf(out, "  left out: %zu malformed row%s\n", h->malformed, h->malformed == 1 ? "" : "s");
+  if (h->skipped) agrl_buf_addf(out, "  left out: %zu row%s too long for the model's context\n", h->skipped, h->skipped == 1 ? "" : "s");
+}
+
 void eval_text(const eval_measures *m, const eval_head *h, agrl_buf *out) {
   if (m->n == 0) {
     agrl_buf_addf(out, "%s on %s: no row was measured\n", h->checkpoint, h->split);
+    left_out_text(h, out);
     return;
   }
   agrl_buf_addf(out, "%s on %s: %zu rows of %zu queries (95%% bootstrap intervals over the queries)\n", h->checkpoint, h->split, m->n,
                 m->n_queries);
+  left_out_text(h, out);
   row(out, "macro F1", &m->macro_f1);
   row(out, "accuracy", &m->accuracy);
   row(out, "Good F1 (4+3)", &m->good_f1);

@@ -45,7 +45,7 @@ static bool any_score(const evaluated *e) {
 
 static agrl_rc write_results(const eval_job *c, const evaluated *e, const eval_measures *m, agrl_error *err) {
   agrl_buf json = {0}, text = {0}, items = {0};
-  const eval_head head = {c->eval.checkpoint, c->split, c->dev, e->version, e->skipped};
+  const eval_head head = {c->eval.checkpoint, c->split, c->dev, e->version, e->skipped, e->data.n_bad};
   eval_json(m, &head, &json);
   eval_text(m, &head, &text);
   if (c->json) puts(json.data);

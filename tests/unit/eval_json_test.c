@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What an evaluation's JSON and text say, read back: counts by gold and stated tier, the threshold's part, query types,
-// from a few items worked out by hand.
+// What an evaluation's JSON and text say, read back: counts by gold and stated tier, the threshold's part, query types and
+// what was left out, from a few items worked out by hand.
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -132,9 +132,36 @@ static void rows_without_a_type_are_one_type(void **state) {
   assert_true(m.types_left_out == 1 && m.rows_left_out == 4);
 }
 
+static void says(const eval_measures *m, const eval_head *h, const char *what) {
+  agrl_buf out = {0};
+  eval_text(m, h, &out);
+  if (!strstr(out.data, what)) fail_msg("no \"%s\" in\n%s", what, out.data);
+  agrl_buf_release(&out);
+}
+
+static void rows_that_are_missing_are_counted(void **state) {
+  const eval_item items[] = {item(0, 4, 4, "", (double[4]){0, 0, 0, 1})};
+  eval_measures m;
+  eval_head h = head;
+  eval_measure(items, 1, 0, NULL, 0, &m);
+  agrl_buf out = {0};
+  eval_text(&m, &h, &out);
+  assert_null(strstr(out.data, "left out"));
+  agrl_buf_release(&out);
+  h.malformed = 2;
+  h.skipped = 3;
+  agrl_json *j = written(&m, &h);
+  assert_true(number(j, "malformed") == 2 && number(j, "skipped") == 3);
+  agrl_json_free(j);
+  says(&m, &h, "  left out: 2 malformed rows\n  left out: 3 rows too long for the model's context\n");
+  eval_measure(NULL, 0, 0, NULL, 0, &m);
+  says(&m, &h, "no row was measured\n  left out: 2 malformed rows\n");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(confusion_is_by_gold_and_stated_tier),
                                      cmocka_unit_test(the_threshold_is_written_with_its_counts),
-                                     cmocka_unit_test(rows_without_a_type_are_one_type)};
+                                     cmocka_unit_test(rows_without_a_type_are_one_type),
+                                     cmocka_unit_test(rows_that_are_missing_are_counted)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -120,10 +120,10 @@ static void nothing_measured_is_undefined(void **state) {
   assert_true(isnan(m.ece) && isnan(m.mean_tokens) && isnan(m.f1[0].value) && isnan(m.recall[3]));
   const eval_head head = {.checkpoint = "ckpt", .split = "eval", .version = 1, .skipped = 7};
   eval_json(&m, &head, &b);
-  assert_non_null(strstr(b.data, "\"skipped\":7,\"accuracy\":null,\"accuracy_ci\":[null,null]"));
+  assert_non_null(strstr(b.data, "\"skipped\":7,\"malformed\":0,\"accuracy\":null,\"accuracy_ci\":[null,null]"));
   agrl_buf_clear(&b);
   eval_text(&m, &head, &b);
-  assert_string_equal(b.data, "ckpt on eval: no row was measured\n");
+  assert_string_equal(b.data, "ckpt on eval: no row was measured\n  left out: 7 rows too long for the model's context\n");
   agrl_buf_release(&b);
 }
 
