@@ -161,7 +161,11 @@ static void test_dpo_learns_and_resumes(void **state) {
   dpo_learns_and_resumes(0.8, 0.3);
 }
 
-// The first loss of DPO against one worked out from log-probs of separate forward passes, at beta 1 and weights that have moved.
+static void near(double got, double want) {
+  if (!(fabs(got - want) < 1e-5)) fail_msg("%.9g, want %.9g", got, want);
+}
+
+// The first loss of DPO, and its gradient, against what log-probs of separate forward passes give, at beta 1 and weights that have moved.
 static double sum_logp(learner_core *c, const agrl_weights *w, const learner_seq *q) {
   const float *logp = logps_of(c, w, q);
   double sum = 0;
@@ -173,6 +177,7 @@ static void test_dpo_loss_is_that_of_its_log_probs(void **state) {
   (void)state;
   set("run.method", "dpo");
   set("dpo.beta", "1");
+  set("sft.batch_tokens", "1000");  // one pass holds all pairs
   learner_core c;
   begin(&c);
   dpo_steps(&c, 2, NULL, NULL);
@@ -180,7 +185,8 @@ static void test_dpo_loss_is_that_of_its_log_probs(void **state) {
   agrl_arena_init(&a, 0);
   agrl_group g[GROUPS];
   pairs_of(g, &a);
-  double want = 0, margin = 0;
+  double want = 0, margin = 0, slope[GROUPS];  // of the loss by each log-prob of a right trace; of a wrong one's the opposite
+  size_t n_right[GROUPS];
   for (size_t i = 0; i < GROUPS; i++) {
     const agrl_msg_trace *wrong = &g[i].members[g[i].n - 1].trace, *right = &g[i].members[0].trace;
     learner_seq ref = seq_of(right), bad = seq_of(wrong);
@@ -196,10 +202,17 @@ static void test_dpo_loss_is_that_of_its_log_probs(void **state) {
     m -= sum_logp(&c, NULL, &bad) - sum_logp(&c, c.reference, &bad);
     margin += m;
     want += log(1 + exp(-m)) / GROUPS;
+    slope[i] = -1 / (1 + exp(m)) / GROUPS;
+    n_right[i] = ref.n_tokens;
   }
   learner_step_stats st;
   assert_int_equal(learner_step_run(&c, g, GROUPS, &st, NULL), AGRL_OK);
   assert_true(fabs(st.loss.total - want) < 1e-6 && fabs(st.loss.pair_margin - margin) < 1e-5 && fabs(margin) > 0.1);
+  for (size_t i = 0; i < GROUPS; i++) {  // the pack's rows: right, wrong, right, wrong, ...
+    const size_t right = c.pack.first[2 * i], wrong = c.pack.first[2 * i + 1];
+    for (size_t t = 0; t < n_right[i]; t++) near(c.pack.dlogp[right + t], slope[i]);
+    for (size_t t = 0; t < g[i].members[g[i].n - 1].trace.n_tokens; t++) near(c.pack.dlogp[wrong + t], -slope[i]);
+  }
   learner_step_stats_release(&st);
   agrl_arena_release(&a);
   learner_core_release(&c);
@@ -429,10 +442,6 @@ static double policy_loss(const char *key, const char *value, learner_step_stats
   agrl_arena_release(&a);
   agrl_file_remove_tree(checkpoints, NULL);
   return out->loss.total;
-}
-
-static void near(double got, double want) {
-  if (!(fabs(got - want) < 1e-5)) fail_msg("%.9g, want %.9g", got, want);
 }
 
 static void test_advantage_and_aggregation(void **state) {
