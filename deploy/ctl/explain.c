@@ -21,6 +21,10 @@ double explain_earned(const agrl_explained *e) {
   return sum;
 }
 
+const char *explain_judged(const agrl_explained_criterion *k) {
+  return k->judged == AGRL_JUDGED_SKIPPED && *k->gold ? "left out in this mode" : agrl_judged_text(k->judged);
+}
+
 // Pads with blanks to column `width` of what was added since `from`, counting characters; at least one blank.
 static void pad(agrl_buf *out, size_t from, size_t width) {
   size_t n = 0;
@@ -61,9 +65,7 @@ static void text_criteria(const explain_context *c, const agrl_explained *e, agr
   for (size_t i = 0; i < e->n_criteria; i++) {
     const agrl_explained_criterion *k = &e->criteria[i];
     size_t from = out->len;
-    agrl_buf_addf(out, "  %-14s %6.3f of %-6.3g ", k->name, k->points, k->weight);
-    agrl_buf_addf(out, "%s", k->judged == AGRL_JUDGED_SKIPPED && *k->gold ? "left out in this mode" : agrl_judged_text(k->judged));
-    agrl_buf_adds(out, ": read ");
+    agrl_buf_addf(out, "  %-14s %6.3f of %-6.3g %s: read ", k->name, k->points, k->weight, explain_judged(k));
     agrl_buf_add_visible(out, *k->value ? k->value : "nothing", *k->value ? strlen(k->value) : 7);
     agrl_buf_adds(out, *k->gold ? ", gold " : ", gold has no label");
     agrl_buf_add_visible(out, k->gold, strlen(k->gold));
@@ -151,7 +153,7 @@ static void json_criteria(const explain_context *c, const agrl_explained *e, agr
     put_place(c, w, "rule", k->where);
     agrl_jw_kstr(w, "read", k->value);
     agrl_jw_kstr(w, "gold", k->gold);
-    agrl_jw_kstr(w, "judged", agrl_judged_text(k->judged));
+    agrl_jw_kstr(w, "judged", explain_judged(k));
     agrl_jw_kf64(w, "weight", k->weight);
     agrl_jw_kf64(w, "points", k->points);
     agrl_jw_end_obj(w);

@@ -18,6 +18,7 @@ void explain_text(const explain_context *c, const agrl_explained *e, agrl_buf *o
 // One object: lines, absent, criteria, gates, matched_rules, earned, reward, closed.
 void explain_json(const explain_context *c, const agrl_explained *e, agrl_jw *w);
 double explain_earned(const agrl_explained *e);  // what the criteria give before the gates
+const char *explain_judged(const agrl_explained_criterion *k);  // agrl_judged_text, or that the mode leaves it out; static text
 const char *explain_mode_name(int mode);
 const char *explain_gate_name(int gate);
 

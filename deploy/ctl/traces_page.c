@@ -8,6 +8,7 @@
 
 #include "common/base/json.h"
 #include "common/base/mem.h"
+#include "deploy/ctl/explain.h"
 
 #define PIECE_UNKNOWN UINT32_MAX
 
@@ -156,7 +157,7 @@ static void explain_fully(const traces_page *p, const agrl_msg_scored *s, agrl_j
     agrl_jw_f64(w, c->weight);
     agrl_jw_str(w, c->value);
     agrl_jw_str(w, c->gold);
-    agrl_jw_str(w, agrl_judged_text(c->judged));
+    agrl_jw_str(w, explain_judged(c));
     agrl_jw_end_arr(w);
   }
   agrl_jw_end_arr(w);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/base/json.h"
+#include "deploy/ctl/explain.h"
 #include "deploy/ctl/traces.h"
 #include "deploy/ctl/traces_table.h"
 
@@ -85,6 +86,13 @@ static const char *text_at(const agrl_json *list, size_t i) {
   return s;
 }
 
+static double byte_of(const char *base64, size_t i) {
+  static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
+  unsigned v = 0;
+  for (size_t k = 0; k < 4; k++) v = v << 6 | ((unsigned)(strchr(digits, base64[i / 3 * 4 + k]) - digits) & 63);
+  return v >> (16 - 8 * (i % 3)) & 255;
+}
+
 static size_t times(const char *text, const char *what) {
   size_t n = 0;
   for (const char *s = text; (s = strstr(s, what)); s++) n++;
@@ -153,6 +161,10 @@ static void hostile_text_stays_text(void **state) {
   assert_true(agrl_json_str(agrl_json_get(j, "logprobs"), &s0, NULL));
   assert_int_equal(strlen(s0), (n + 2) / 3 * 4);
   assert_memory_equal(s0, "AP8A", 4);  // 0, 255, 0
+  for (size_t i = 3; i < n; i++) {
+    double lp = 20 * pow(byte_of(s0, i) / 255, 2);
+    if (fabs(lp - fmin((double)i / 4, 20)) > 0.08) fail_msg("log-prob of token %zu: -%g", i, lp);
+  }
   size_t found = 0;
   const agrl_json *pieces = agrl_json_get(j, "pieces");
   for (size_t i = 0; i < agrl_json_len(pieces); i++) found += !strcmp(text_at(pieces, i), AGRL_TOK_END) || !strcmp(text_at(pieces, i), "\xc3\xaf\xc2\xbf\xc2\xbd");
@@ -208,9 +220,57 @@ static void shows_the_guidance(void **state) {
   agrl_arena_release(&arena);
 }
 
+#define TWO                                                                                                             \
+  "name: t\ntiers: {2: good, 1: bad}\nprompt: \"{query}\\n\"\n"                                                            \
+  "trace: [{name: tier, kind: tier}, {name: category, prefix: \"C \", kind: choice, values: [yes, no]}]\n"                  \
+  "criteria: [{name: tier, weight: 0.6}, {name: category, weight: 0.4}]\n"
+
+// A criterion with a gold label that the mode leaves out is not one without a label: in text, as JSON and on the page.
+static void left_out_is_not_unlabelled(void **state) {
+  static const char trace[] = "2\nC yes";
+  agrl_rules *two = NULL;
+  agrl_error err = {0};
+  if (agrl_rules_parse(TWO, sizeof TWO - 1, "two.yaml", &two, &err)) fail_msg("%s", err.msg);
+  traces_source source = {.bpe = bpe, .rules = two, .mode = AGRL_REWARD_SPARSE, .gate = AGRL_GATE_RULE, .about = ""};
+  traces_page *p = traces_page_new(&source);
+  replay_group_rec g = {.id = 1, .state = REPLAY_OPEN, .prompt_id = "a"};
+  agrl_msg_scored s = {.trace = {.actor = "", .prompt_id = "a", .text = trace}, .rules_hash = agrl_rules_hash(two)};
+  traces_page_group(p, &g);
+  static const char *const labels[] = {"yes", ""}, *const says[] = {"left out in this mode", "no gold label"};
+  for (int i = 0; i < 2; i++) {
+    explain_context c = {.file = "two.yaml", .mode = source.mode, .gate = source.gate, .gold = {2, labels[i], ""}};
+    agrl_explained e;
+    agrl_buf out = {0};
+    agrl_jw w;
+    s.trace.gold = c.gold;
+    traces_page_trace(p, &g, &s);
+    agrl_reward_explain(two, c.mode, c.gate, trace, sizeof trace - 1, &c.gold, &e);
+    explain_text(&c, &e, &out);
+    if (!strstr(out.data, says[i]) || strstr(out.data, says[1 - i])) fail_msg("%s", out.data);
+    agrl_buf_clear(&out);
+    agrl_jw_init(&w, &out);
+    explain_json(&c, &e, &w);
+    if (!strstr(out.data, says[i]) || strstr(out.data, says[1 - i])) fail_msg("%s", out.data);
+    agrl_buf_release(&out);
+  }
+  agrl_buf html = {0};
+  traces_page_write(p, &html);
+  traces_page_free(p);
+  agrl_json *j = data_of(&html);
+  for (size_t i = 0; i < 2; i++) {
+    const agrl_json *criteria = agrl_json_get(agrl_json_at(agrl_json_get(j, "x"), i), "c");
+    assert_string_equal(text_at(agrl_json_at(criteria, 0), 6), "equal");
+    assert_string_equal(text_at(agrl_json_at(criteria, 1), 6), says[i]);
+  }
+  agrl_json_free(j);
+  agrl_buf_release(&html);
+  agrl_rules_free(two);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(table_keeps_texts), cmocka_unit_test(hostile_text_stays_text), cmocka_unit_test(shows_the_guidance),
+      cmocka_unit_test(left_out_is_not_unlabelled),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -8,6 +8,7 @@ const $ = id => document.getElementById(id);
 const N = D.t.g.length, T = D.t, G = D.g, P = D.p;
 const GATES = ['format', 'agree', 'table', 'outcome'];
 const FORMAT = 1, RULE = 2, RIGHT = 4, CHOSEN = 8, MISSING = 16;  // bits of T.f
+const JUDGED = {equal: 'ok', adjacent: 'muted', 'left out in this mode': 'muted', 'no gold label': 'muted'};  // all else is bad
 const ROW = 24;
 
 function bytes(base64) {
@@ -193,7 +194,7 @@ function components(i, main) {
   el('h3', '', 'Reward ' + reward(i), main);
   table(main, ['criterion', 'read', 'gold', '', 'points', 'of', 'rule'],
     x.c.map(([name, where, points, weight, read, gold, judged]) =>
-      [name, read, gold, {cls: judged === 'equal' ? 'ok' : judged === 'adjacent' ? 'muted' : 'bad', text: judged}, points.toFixed(3), weight.toFixed(3), {cls: 'muted rule', text: ruleText(where)}]));
+      [name, read, gold, {cls: JUDGED[judged] || 'bad', text: judged}, points.toFixed(3), weight.toFixed(3), {cls: 'muted rule', text: ruleText(where)}]));
   if (!x.g.length) {
     el('p', 'note', 'Scored by a rule file that is not here (hash ' + D.hashes[T.h[i]].slice(0, 12) + '): format ' + (T.f[i] & FORMAT ? 'holds' : 'broken') +
       ', rules ' + (T.f[i] & RULE ? 'hold' : 'broken') + '.', main);
