@@ -93,6 +93,14 @@ function filter() {
 }
 
 // --- the list: rows of what is on the screen ---
+// What all prompts begin with is the template's and says nothing there; whole words only.
+function commonStart() {
+  let start = P.length > 1 ? P[0].text : '';
+  for (const p of P) while (!p.text.startsWith(start)) start = start.slice(0, -1);
+  start = start.replace(/[\p{L}\p{N}]+$/u, '');
+  return P.every(p => p.text.length > start.length) ? start.length : 0;
+}
+const start = commonStart();
 function draw() {
   const list = $('list'), from = Math.max(0, Math.floor(list.scrollTop / ROW) - 4);
   const to = Math.min(shown.length, from + Math.ceil((list.clientHeight || 800) / ROW) + 8);
@@ -109,7 +117,7 @@ function draw() {
     el('span', 'r', T.f[i] & MISSING ? '-' : (T.r[i] / 10000).toFixed(2), row);
     el('span', 'l muted', T.l[i] ? 'L' + T.l[i] : '', row);
     el('span', 'gate bad', gateName(closed(i, true)), row);
-    el('span', 'p', p.text.replace(/\s+/g, ' '), row);
+    el('span', 'p', p.text.slice(start).replace(/\s+/g, ' '), row);
     rows.push(row);
   }
   $('rows').replaceChildren(...rows);
@@ -169,8 +177,8 @@ function legend(i, parent) {
     for (const v of seen) el('span', 'v' + v % 6, v, bar);
   } else bar.append('no colours');
 }
-function table(parent, head, rows) {
-  const t = el('table', '', null, parent), h = el('tr', '', null, t);
+function table(parent, cls, head, rows) {
+  const t = el('table', cls, null, parent), h = el('tr', '', null, t);
   for (const c of head) el('th', '', c, h);
   for (const cells of rows) {
     const r = el('tr', '', null, t);
@@ -192,7 +200,7 @@ function ruleText(where) {
 function components(i, main) {
   const x = D.x[T.x[i]];
   el('h3', '', 'Reward ' + reward(i), main);
-  table(main, ['criterion', 'read', 'gold', '', 'points', 'of', 'rule'],
+  table(main, 'criteria', ['criterion', 'read', 'gold', '', 'points', 'of', 'rule'],
     x.c.map(([name, where, points, weight, read, gold, judged]) =>
       [name, read, gold, {cls: JUDGED[judged] || 'bad', text: judged}, points.toFixed(3), weight.toFixed(3), {cls: 'muted rule', text: ruleText(where)}]));
   if (!x.g.length) {
@@ -200,7 +208,7 @@ function components(i, main) {
       ', rules ' + (T.f[i] & RULE ? 'hold' : 'broken') + '.', main);
     return;
   }
-  table(main, ['gate', '', 'why', 'rule'], x.g.map(([gate, counts, open, where, why]) =>
+  table(main, 'gates', ['gate', '', 'why', 'rule'], x.g.map(([gate, counts, open, where, why]) =>
     [GATES[gate], {cls: open ? 'ok' : counts ? 'bad' : 'muted', text: open ? 'open' : counts ? 'closed' : 'closed, does not count'},
       why || (gate === 2 && x.r.length ? 'permitted' : ''), {cls: 'muted rule', text: gate === 2 && open ? x.r.map(ruleText).join('\n') : open ? '' : ruleText(where)}]));
 }
