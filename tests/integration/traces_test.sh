@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # agrlctl traces and rules explain on a real store of at least 5,000 traces, some of them from prompts that are hostile to a page:
 # written while the job runs and after it; in headless Chromium the page opens in under 2 s, its filters find what the export
-# says, the keys work, every token is shown, and no text becomes markup. The browser's part is skipped where there is none.
+# says, the keys work, every token is shown, a trace's criteria, gates, rules, guidance and mates are those that rules explain and
+# the export tell, and no text becomes markup. The browser's part is skipped where there is none.
 . "$(dirname "$0")/lib.sh"
 make_data 5 3000 20
 evil='</script><script>document.title="owned"</script><img src=x onerror="document.title=1"> "quotes'"'"' & \u003c/pre>'
@@ -57,6 +58,23 @@ for _ in 1 2 3; do
 done
 [ "$fastest" -lt 2000 ] || die "the page needs $fastest ms"
 
+# Of one plain, one guided and two gate-closed traces, all that the page is to show: the explanation, the guidance by the rule
+# file's templates, the group.
+known() {
+  local trace id
+  trace=$(jq -c "select($1)" "$work/store.jsonl" | sed -n 1p)
+  [ -n "$trace" ] || die "no trace has $1"
+  id=$(jq -r '"\(.group)/\(.member)"' <<<"$trace")
+  agrlctl rules explain "$id" --run-dir "$run" -o json >"$work/explained" || die "rules explain $id"
+  jq -cs --argjson t "$trace" --slurpfile e "$work/explained" --slurpfile rows "$train" '
+    def list: if length > 0 then join(", ") else "none" end;
+    ($rows[] | select(.id == $t.prompt_id)) as $row
+    | {id: "\($t.group)/\($t.member)", trace: $t, explained: $e[0].explanation, mates: (map(select(.group == $t.group)) | sort_by(.member) | map([.member, .text])),
+       guidance: (["Must: \($row.must | list). Not: \($row.not | list).\n", "Category: \($row.gold.category).\n", "Attribute: \($row.gold.attribute).\n",
+         "Tier: \($row.gold.tier).\n"][:$t.level] | add // "")}' "$work/store.jsonl"
+}
+for pick in '.level == 0 and .reward > 0' '.level == 2' '.g_format and (.g_rule | not)' '.g_format == false'; do known "$pick"; done >"$work/known.jsonl"
+
 # The page drives itself: sets filters, presses keys, and compares with what the export says.
 count() { jq -s "map(select($1)) | length" "$work/store.jsonl"; }
 prompts=$(jq -r --arg evil "$evil" 'select(.query | contains($evil)) | .id' "$train" | jq -Rs 'split("\n")')
@@ -67,9 +85,10 @@ cat >"$work/want.json" <<WANT
  "closed": $(count '.g_rule | not'), "chosen": $(count '.chosen'), "version": $(count '.first_version <= 4 and .last_version >= 3'),
  "last": $(jq -s 'map([.group, .member]) | max | map(tostring) | join("/")' "$work/store.jsonl"),
  "evil": $(jq -s --argjson ids "$prompts" 'map(select(.prompt_id | IN($ids[]))) | length' "$work/store.jsonl"),
+ "known": $(jq -s . "$work/known.jsonl"), "lines": $(jq -Rs 'split("\n")' "$rules"),
  "texts": $(jq -sc '[range(0; length; 97) as $i | .[$i] | ["\(.group)/\(.member)", .text]]' "$work/store.jsonl")}
 WANT
-jq -e '.evil > 0 and .level > 0 and .closed > 0 and .reward > 0' "$work/want.json" >/dev/null || { jq -c 'del(.texts)' "$work/want.json"; die 'the store lacks what the filters are to find'; }
+jq -e '.evil > 0 and .level > 0 and .closed > 0 and .reward > 0' "$work/want.json" >/dev/null || { jq -c 'del(.texts, .known, .lines)' "$work/want.json"; die 'the store lacks what the filters are to find'; }
 { sed 's,</body>.*,,' "$page"; printf '<script type="application/json" id="want">'; sed 's,<,\\u003c,g' "$work/want.json"; cat <<'DRIVER'
 </script><pre id="result"></pre><script>
 (() => {
@@ -106,6 +125,46 @@ jq -e '.evil > 0 and .level > 0 and .closed > 0 and .reward > 0' "$work/want.jso
     check('text of ' + id, pre.textContent, text);
     if (!document.querySelector('.mate.on')) wrong.push(id + ' is not among its mates');
   }
+  const same = (what, got, wanted) => check(what, JSON.stringify(got), JSON.stringify(wanted));
+  const table = (cls, n) => [...document.querySelectorAll('main .' + cls + ' tr')].slice(1).map(r => [...r.children].slice(0, n).map(c => c.textContent));
+  const rules = cls => [...document.querySelectorAll('main .' + cls + ' td.rule')].map(c => c.textContent);
+  const rule = place => { const n = +place.split(':').pop(); return 'rules.yaml:' + n + '  ' + want.lines[n - 1].trim().replace(/^- /, ''); };
+  const block = head => { const h = [...document.querySelectorAll('main h3')].find(e => e.textContent.startsWith(head)); return h ? h.nextSibling.textContent : ''; };
+  const data = JSON.parse($('data').textContent), quantised = atob(data.logprobs);
+  // the log-prob of token k of a trace, as the page has it: 255 steps of a square root
+  function logprob(trace, k) {
+    let at = k;
+    for (let i = 0; data.g.id[data.t.g[i]] !== trace.group || data.t.m[i] !== trace.member; i++) at += data.t.n[i];
+    return -20 * (quantised.charCodeAt(at) / 255) ** 2;
+  }
+  let unsure = 0;
+  for (const {id, trace, explained, mates, guidance} of want.known) {
+    location.hash = '#' + id; window.onhashchange();
+    check('reward of ' + id, [...document.querySelectorAll('main h3')].filter(e => e.textContent === 'Reward ' + trace.reward.toFixed(3)).length, 1);
+    same('criteria of ' + id, table('criteria', 6), explained.criteria.map(c => [c.name, c.read, c.gold, c.judged, c.points.toFixed(3), c.weight.toFixed(3)]));
+    explained.criteria.forEach((c, k) => check('rule of ' + c.name + ' of ' + id, (rules('criteria')[k] || '').startsWith(rule(c.rule)), true));
+    same('gates of ' + id, table('gates', 3), explained.gates.map(g => [g.name, g.open ? 'open' : g.counts ? 'closed' : 'closed, does not count',
+      g.why || (g.name === 'table' && explained.matched_rules.length ? 'permitted' : '')]));
+    explained.gates.forEach((g, k) => { if (!g.open) check('rule of ' + g.name + ' of ' + id, (rules('gates')[k] || '').startsWith(rule(g.rule)), true);
+      else same('rules of ' + g.name + ' of ' + id, rules('gates')[k], g.name === 'table' ? explained.matched_rules.map(rule).join('\n') : ''); });
+    check('guidance of ' + id, block('Guidance of level ' + (trace.level || '')), guidance);
+    same('mates of ' + id, [...document.querySelectorAll('.mate')].map(m => {
+      const pre = m.querySelector('pre').cloneNode(true);
+      for (const end of pre.querySelectorAll('.end')) end.remove();
+      return [+m.firstChild.textContent.split(' ')[1], pre.textContent];
+    }), mates);
+    const spans = [...document.querySelectorAll('main > pre.text')].pop().children;
+    check('tokens of ' + id, spans.length, trace.tokens);
+    [...spans].forEach((s, k) => {
+      const [, lp, percent, version] = /^log-prob (-?[0-9.]+) \(([-+0-9.e]+) %\), version ([0-9]+)$/.exec(s.title) || [], is = logprob(trace, k);
+      check('title of token ' + k + ' of ' + id + ', ' + s.title, Math.abs(lp - is) < 0.001 && Math.abs(percent / 100 / Math.exp(is) - 1) < 0.01 &&
+        version >= trace.first_version && version <= trace.last_version, true);
+      unsure += is < -0.1;
+    });
+  }
+  check('tokens that were not sure', unsure > 0, true);
+  document.body.style.width = '1000px';
+  check('room for prompts in 1000 px', document.querySelector('.row .p').clientWidth >= 80, true);
   check('title', document.title, 'agrl traces');
   check('elements from text', document.querySelectorAll('img, b:not(#count), #main script').length, 0);
   $('result').textContent = wrong.length ? 'WRONG ' + wrong.slice(0, 10).join('; ') : 'RIGHT';
@@ -115,5 +174,5 @@ DRIVER
 } >"$work/driven.html"
 dom "$work/driven.html" >"$work/dom"
 grep -q '<pre id="result">RIGHT</pre>' "$work/dom" || { grep -o '<pre id="result">.*' "$work/dom"; tail -n 5 "$work/browser.log"; die 'the page does not do what it should'; }
-say "$total traces, ready after $fastest ms, $(jq -c 'del(.texts)' "$work/want.json")"
+say "$total traces, ready after $fastest ms, $(jq -c 'del(.texts, .known, .lines)' "$work/want.json")"
 say ok
