@@ -54,6 +54,7 @@ void report_text(const report *r, agrl_buf *out);
 void report_left_out_text(const report *r, agrl_buf *out);  // a line with the splits beyond REPORT_MAX_SPLITS; nothing without any
 void report_json(const report *r, agrl_buf *out);
 void report_svg(const report *r, agrl_buf *out);
+void report_stability_svg(const report *r, agrl_buf *out);  // entropy, KL, spread of the reward and clipping over the versions
 void report_html(const report *r, agrl_buf *out);  // all of it on one self-contained page
 
 #endif

@@ -215,6 +215,17 @@ static void curve_plot(const report_curve *c, agrl_buf *out) {
 
 // --- the page ---
 
+static void training_html(const report *r, agrl_buf *out) {
+  size_t n;
+  double gap = report_gap(r, &n);
+  agrl_buf_adds(out, "<h2>Training</h2>\n");
+  report_svg(r, out);
+  report_stability_svg(r, out);
+  if (n)
+    agrl_buf_addf(out, "<p class=\"muted\">Largest difference of log-probs of learner and actors at equal version: %g nats (versions that have such tokens: %zu).</p>\n",
+                  gap, n);
+}
+
 static void split_html(const report_split *s, const char *label, agrl_buf *out) {
   shown o = shown_of(s, label);
   if (!o.n) return;
@@ -255,10 +266,7 @@ void report_html(const report *r, agrl_buf *out) {
   if (!r->n_splits) agrl_buf_adds(out, "<p>Not evaluated yet: agrlctl report --evaluate.</p>\n");
   if (r->n_curves) agrl_buf_adds(out, "<h2>Versions evaluated while training</h2>\n");
   for (size_t i = 0; i < r->n_curves; i++) curve_plot(&r->curves[i], out);
-  if (r->series.n) {
-    agrl_buf_adds(out, "<h2>Training</h2>\n");
-    report_svg(r, out);
-  }
+  if (r->series.n) training_html(r, out);
   html_end(out);
   free(title);
 }

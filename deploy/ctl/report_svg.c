@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The report's plot: four panels. Bars before and after RL; reward and rollout accuracy; staleness; guided and
-// zero-spread shares, each over the versions.
+// The report's plots, four panels each. Bars before and after RL; reward and rollout accuracy; staleness; guided and
+// zero-spread shares. For the page besides, what training is watched by: entropy, KL, spread of the reward, clipping.
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/base/mem.h"
 #include "deploy/ctl/report.h"
@@ -12,42 +12,59 @@
 
 #define WIDTH 1240
 #define HEIGHT 850
+#define TOP 130       // room for the head
+#define PAGE_TOP 60   // without one
 #define PANEL_W 510
 #define PANEL_H 270
 
+enum { STEP, REWARD, ACCURACY, STALENESS, GUIDED, ZERO_SPREAD, ENTROPY, KL, REWARD_STD, CLIPPED_LOW, CLIPPED_HIGH, N_COLUMNS };
+
 typedef struct columns {  // the RL part of the series
   size_t n;
-  double *x, *reward, *accuracy, *staleness, *guided, *zero;
+  double *v[N_COLUMNS];
 } columns;
+
+typedef struct lines {  // of one panel over the versions
+  const char *title;
+  double at_least, at_most;  // the y axis goes to the greatest value within these
+  size_t n, which[2];        // columns; the first is drawn on top
+  const char *names[2], *colors[2];
+} lines;
 
 static columns take_columns(const report *r) {
   columns c = {0};
-  double **to[] = {&c.x, &c.reward, &c.accuracy, &c.staleness, &c.guided, &c.zero};
-  for (size_t i = 0; i < 6; i++) *to[i] = agrl_xcalloc(r->series.n + 1, sizeof(double));
+  for (size_t k = 0; k < N_COLUMNS; k++) c.v[k] = agrl_xcalloc(r->series.n + 1, sizeof(double));
   for (size_t i = 0; i < r->series.n; i++) {
     const ctl_point *p = &r->series.points[i];
     if (!p->rl) continue;
-    const double v[] = {p->step, p->reward_mean, p->accuracy, p->staleness_mean, p->guided_ratio, p->zero_std_ratio};
-    for (size_t k = 0; k < 6; k++) (*to[k])[c.n] = v[k];
+    const double v[N_COLUMNS] = {p->step, p->reward_mean, p->accuracy, p->staleness_mean, p->guided_ratio, p->zero_std_ratio,
+                                 p->entropy, p->kl, p->reward_std, p->clip_ratio_low, p->clip_ratio_high};
+    for (size_t k = 0; k < N_COLUMNS; k++) c.v[k][c.n] = v[k];
     c.n++;
   }
   return c;
 }
 
 static void drop_columns(columns *c) {
-  free(c->x);
-  free(c->reward);
-  free(c->accuracy);
-  free(c->staleness);
-  free(c->guided);
-  free(c->zero);
+  for (size_t k = 0; k < N_COLUMNS; k++) free(c->v[k]);
 }
 
-static svg_panel panel(int column, int line, const columns *c) {
-  svg_panel p = {.x = 82 + column * 600, .y = 130 + line * 380, .w = PANEL_W, .h = PANEL_H, .y_max = 1};
-  p.x_max = c && c->n ? c->x[c->n - 1] : 1;
-  p.x_min = c && c->n ? fmin(c->x[0], 0) : 0;
+// top: of the first line's plot areas.
+static svg_panel panel(int column, int line, double top, const columns *c) {
+  svg_panel p = {.x = 82 + column * 600, .y = top + line * 380, .w = PANEL_W, .h = PANEL_H, .y_max = 1};
+  p.x_max = c && c->n ? c->v[STEP][c->n - 1] : 1;
+  p.x_min = c && c->n ? fmin(c->v[STEP][0], 0) : 0;
   return p;
+}
+
+// What the bars are of.
+static void caption(const report_split *s, const svg_panel *p, agrl_buf *out) {
+  double before = report_number(s->before, "n"), after = report_number(s->after ? s->after : s->before, "n");
+  char rows[64];
+  if (isfinite(before) && before != after) snprintf(rows, sizeof rows, "%.0f and %.0f", before, after);
+  else snprintf(rows, sizeof rows, "%.0f", after);
+  svg_text(out, p->x + p->w / 2, p->y + p->h + 36, 11, "middle", SVG_MUTED, false,
+           "%s, %s rows; whiskers: 95 %% bootstrap intervals; F1 by tier", s->name, rows);
 }
 
 static void bars(const report *r, agrl_buf *out) {
@@ -56,7 +73,7 @@ static void bars(const report *r, agrl_buf *out) {
   static const char *const colors[] = {SVG_GREY, SVG_BLUE};
   const char *const legend[] = {"before RL (SFT)", r->label ? r->label : "after RL"};
   const report_split *s = r->n_splits ? &r->splits[0] : NULL;
-  svg_panel p = panel(0, 0, NULL);
+  svg_panel p = panel(0, 0, TOP, NULL);
   char title[96] = "Held-out quality";
   svg_axes(out, &p, title, NULL, NULL, false);
   svg_legend(out, p.x + p.w + 6, p.y - 22, legend, colors, 2);
@@ -72,10 +89,7 @@ static void bars(const report *r, agrl_buf *out) {
     }
   }
   svg_line(out, p.x + slot * 3, p.y, p.x + slot * 3, p.y + p.h, "#cbd5e0", 1, "3 4");
-  if (s)
-    svg_text(out, p.x + p.w / 2, p.y + p.h + 36, 11, "middle", SVG_MUTED, false,
-             "%s, %.0f rows; whiskers: 95 %% bootstrap intervals; F1 by tier", s->name,
-             report_number(s->after ? s->after : s->before, "n"));
+  if (s) caption(s, &p, out);
   else svg_text(out, p.x + p.w / 2, p.y + p.h / 2, 13, "middle", SVG_MUTED, false, "not evaluated yet");
 }
 
@@ -85,32 +99,41 @@ static double greatest(const double *y, size_t n, double at_least) {
   return at_least;
 }
 
-static void two_lines(agrl_buf *out, int column, int line, const char *title, const columns *c, const double *a,
-                      const double *b, const char *const *names,
-                      const char *const *colors, double floor_max) {
-  svg_panel p = panel(column, line, c);
-  p.y_max = fmin(1, fmax(greatest(a, c->n, floor_max), greatest(b, c->n, floor_max)));
-  svg_axes(out, &p, title, "version", NULL, true);
-  svg_legend(out, p.x + p.w + 6, p.y - 22, names, colors, 2);
-  svg_series(out, &p, c->x, b, c->n, colors[1]);
-  svg_series(out, &p, c->x, a, c->n, colors[0]);
+static bool any_finite(const double *y, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    if (isfinite(y[i])) return true;
+  return false;
+}
+
+static void draw(agrl_buf *out, svg_panel p, const columns *c, const lines *l) {
+  bool there = false;
+  p.y_max = l->at_least;
+  for (size_t k = 0; k < l->n; k++) {
+    p.y_max = greatest(c->v[l->which[k]], c->n, p.y_max);
+    there |= any_finite(c->v[l->which[k]], c->n);
+  }
+  p.y_max = fmin(l->at_most, p.y_max);
+  svg_axes(out, &p, l->title, "version", NULL, true);
+  if (l->n > 1) svg_legend(out, p.x + p.w + 6, p.y - 22, l->names, l->colors, l->n);
+  for (size_t k = l->n; k-- > 0;) svg_series(out, &p, c->v[STEP], c->v[l->which[k]], c->n, l->colors[k]);
+  if (!there) svg_text(out, p.x + p.w / 2, p.y + p.h / 2, 13, "middle", SVG_MUTED, false, "not measured in this run");
 }
 
 static void staleness(const report *r, const columns *c, agrl_buf *out) {
   static const char *const names[] = {"mean of the batch"}, *const colors[] = {SVG_TEAL};
-  svg_panel p = panel(0, 1, c);
+  svg_panel p = panel(0, 1, TOP, c);
   double bound = (double)r->config->replay.staleness_bound;
-  p.y_max = fmax(greatest(c->staleness, c->n, 1), bound * 1.1);
+  p.y_max = fmax(greatest(c->v[STALENESS], c->n, 1), bound * 1.1);
   svg_axes(out, &p, "Staleness of trained tokens", "version", "versions", true);
   svg_legend(out, p.x + p.w + 6, p.y - 22, names, colors, 1);
   svg_line(out, p.x, svg_py(&p, bound), p.x + p.w, svg_py(&p, bound), SVG_ORANGE, 1.3, "6 4");
   svg_text(out, p.x + p.w - 4, svg_py(&p, bound) - 6, 11, "end", SVG_ORANGE, false, "bound");
-  svg_series(out, &p, c->x, c->staleness, c->n, SVG_TEAL);
+  svg_series(out, &p, c->v[STEP], c->v[STALENESS], c->n, SVG_TEAL);
 }
 
 void report_svg(const report *r, agrl_buf *out) {
-  static const char *const learn[] = {"reward", "rollout accuracy"}, *const learn_colors[] = {SVG_BLUE, SVG_GREEN};
-  static const char *const share[] = {"guided", "zero-spread"}, *const share_colors[] = {SVG_ORANGE, SVG_VIOLET};
+  static const lines learning = {"Reward and accuracy of rollouts", 0.5, 1, 2, {REWARD, ACCURACY}, {"reward", "rollout accuracy"}, {SVG_BLUE, SVG_GREEN}};
+  static const lines shares = {"Share of groups", 0.2, 1, 2, {GUIDED, ZERO_SPREAD}, {"guided", "zero-spread"}, {SVG_ORANGE, SVG_VIOLET}};
   columns c = take_columns(r);
   svg_begin(out, WIDTH, HEIGHT);
   svg_text(out, 38, 46, 22, "start", SVG_INK, true, "Adaptive guided reinforcement learning: %s", r->config->run.name);
@@ -119,9 +142,23 @@ void report_svg(const report *r, agrl_buf *out) {
            r->config->run.seed, c.n, r->config->grpo.groups_per_step, r->config->grpo.group_size,
            r->config->actor.count, r->config->actor.count == 1 ? "" : "s");
   bars(r, out);
-  two_lines(out, 1, 0, "Reward and accuracy of rollouts", &c, c.reward, c.accuracy, learn, learn_colors, 0.5);
+  draw(out, panel(1, 0, TOP, &c), &c, &learning);
   staleness(r, &c, out);
-  two_lines(out, 1, 1, "Share of groups", &c, c.guided, c.zero, share, share_colors, 0.2);
+  draw(out, panel(1, 1, TOP, &c), &c, &shares);
+  svg_end(out);
+  drop_columns(&c);
+}
+
+void report_stability_svg(const report *r, agrl_buf *out) {
+  static const lines panels[] = {
+      {"Entropy of the policy, nats", 0.1, INFINITY, 1, {ENTROPY}, {NULL}, {SVG_BLUE}},
+      {"KL to the reference, nats", 0.01, INFINITY, 1, {KL}, {NULL}, {SVG_ORANGE}},
+      {"Standard deviation of the reward in a group", 0.1, INFINITY, 1, {REWARD_STD}, {NULL}, {SVG_GREEN}},
+      {"Share of clipped tokens", 0.01, 1, 2, {CLIPPED_LOW, CLIPPED_HIGH}, {"low", "high"}, {SVG_VIOLET, SVG_TEAL}},
+  };
+  columns c = take_columns(r);
+  svg_begin(out, WIDTH, HEIGHT - TOP + PAGE_TOP);
+  for (int k = 0; k < 4; k++) draw(out, panel(k % 2, k / 2, PAGE_TOP, &c), &c, &panels[k]);
   svg_end(out);
   drop_columns(&c);
 }

@@ -147,6 +147,38 @@ static void what_is_left_out_is_told(void **state) {
   free(path);
 }
 
+// What training is watched by stands on the page, not in the plot for others, and says where it was not measured.
+static void stability_is_on_the_page(void **state) {
+  static const char lines[] =
+      "{\"phase\":\"rl\",\"step\":1,\"version\":1,\"entropy\":0.5,\"kl\":null,\"reward_std\":0.25,\"clip_ratio_low\":0.001,\"clip_ratio_high\":0.002,"
+      "\"logprob_abs_diff_max\":0.125}\n"
+      "{\"phase\":\"rl\",\"step\":2,\"version\":2,\"entropy\":0.625,\"kl\":null,\"reward_std\":0.25,\"clip_ratio_low\":0.001,\"clip_ratio_high\":0.002}\n";
+  char *path = agrl_path_join(dir, "metrics.jsonl");
+  assert_int_equal(agrl_file_write_atomic(path, lines, strlen(lines), NULL), AGRL_OK);
+  report r;
+  agrl_buf html = {0}, svg = {0};
+  assert_int_equal(report_load(&r, &config, NULL, NULL), AGRL_OK);
+  report_html(&r, &html);
+  report_svg(&r, &svg);
+  static const char *const titles[] = {"Entropy of the policy, nats", "KL to the reference, nats", "Standard deviation of the reward in a group",
+                                       "Share of clipped tokens"};
+  const size_t drawn[] = {2, 0, 2, 4};  // each line with its smoothed one
+  for (size_t i = 0; i < 4; i++) {
+    has(&html, titles[i]);
+    assert_null(strstr(svg.data, titles[i]));
+    const char *from = strstr(html.data, titles[i]), *to = i < 3 ? strstr(from, titles[i + 1]) : from + strlen(from);
+    char *panel = strndup(from, (size_t)(to - from));
+    assert_int_equal(count(panel, "<polyline"), drawn[i]);
+    assert_int_equal(count(panel, "not measured in this run"), drawn[i] == 0);
+    free(panel);
+  }
+  has(&html, "at equal version: 0.125 nats (versions that have such tokens: 1)");
+  free(path);
+  agrl_buf_release(&html);
+  agrl_buf_release(&svg);
+  report_release(&r);
+}
+
 static void curve_is(size_t n, const double points[][2]) {
   report r;
   assert_int_equal(report_load(&r, &config, NULL, NULL), AGRL_OK);
@@ -188,6 +220,7 @@ static void nothing(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(everything, setup, teardown),
                                      cmocka_unit_test_setup_teardown(what_is_left_out_is_told, setup, teardown),
+                                     cmocka_unit_test_setup_teardown(stability_is_on_the_page, setup, teardown),
                                      cmocka_unit_test_setup_teardown(a_dead_line_is_not_in_the_curve, setup, teardown),
                                      cmocka_unit_test_setup_teardown(nothing, setup, teardown)};
   return cmocka_run_group_tests(tests, NULL, NULL);
