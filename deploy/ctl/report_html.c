@@ -61,6 +61,21 @@ static void key_row(agrl_buf *out, const shown *o, const char *name, const char 
   agrl_buf_adds(out, "</tr>\n");
 }
 
+static void count_cell(agrl_buf *out, double n) {
+  if (isfinite(n)) agrl_buf_addf(out, "<td class=\"n\">%.0f</td>", n);
+  else agrl_buf_adds(out, "<td class=\"n muted\">-</td>");
+}
+
+// Rows of each result; nothing where no result has at least so many.
+static void count_row(agrl_buf *out, const shown *o, const char *name, const char *path, const char *key, double least) {
+  double most = NAN;
+  for (size_t i = 0; i < o->n; i++) most = fmax(most, report_number(inside(o->results[i], path), key));
+  if (!(most >= least)) return;
+  agrl_buf_addf(out, "<tr><td>%s</td>", name);
+  for (size_t i = 0; i < o->n; i++) count_cell(out, report_number(inside(o->results[i], path), key));
+  agrl_buf_adds(out, "</tr>\n");
+}
+
 static void measures_table(const shown *o, agrl_buf *out) {
   static const struct { const char *name, *path, *key; } rows[] = {
       {"macro F1", NULL, "macro_f1"}, {"accuracy", NULL, "accuracy"}, {"Good F1 (tiers 4 and 3)", NULL, "good_f1"},
@@ -75,12 +90,15 @@ static void measures_table(const shown *o, agrl_buf *out) {
   for (size_t i = 0; i < o->n; i++)
     agrl_buf_addf(out, "<th class=\"n\">%s, version %.0f</th>", o->names[i], report_number(o->results[i], "version"));
   agrl_buf_adds(out, "</tr>\n");
+  count_row(out, o, "rows", NULL, "n", 0);
+  count_row(out, o, "malformed lines, left out", NULL, "malformed", 1);
+  count_row(out, o, "rows too long for the model's context, left out", NULL, "skipped", 1);
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) key_row(out, o, rows[i].name, rows[i].path, rows[i].key);
+  count_row(out, o, "rows that chose b", "threshold", "dev_n", 0);
   agrl_buf_adds(out, "</table>\n");
   const char *chosen_on = NULL;
   if (agrl_json_str(agrl_json_get(agrl_json_get(o->results[o->n - 1], "threshold"), "chosen_on"), &chosen_on, NULL)) {
-    agrl_buf_addf(out, "<p class=\"muted\">The threshold was chosen on %.0f rows: ",
-                  report_number(agrl_json_get(o->results[o->n - 1], "threshold"), "dev_n"));
+    agrl_buf_adds(out, "<p class=\"muted\">The threshold was chosen on: ");
     html_text(out, chosen_on);
     agrl_buf_adds(out, "; its figures above are of the others.</p>\n");
   }
@@ -231,7 +249,7 @@ static void split_html(const report_split *s, const char *label, agrl_buf *out) 
   if (!o.n) return;
   agrl_buf_adds(out, "<h2>");
   html_text(out, s->name);
-  agrl_buf_addf(out, ": %.0f held-out rows</h2>\n", report_number(o.results[o.n - 1], "n"));
+  agrl_buf_adds(out, ": held-out rows</h2>\n");
   measures_table(&o, out);
   if (s->best)
     agrl_buf_adds(out, "<p class=\"note\">The best version was chosen by its macro F1 on rows of data.dev, or where none is set on the first "

@@ -43,6 +43,22 @@ static void key_row(agrl_buf *out, const char *name, const report_split *s, cons
   agrl_buf_addc(out, '\n');
 }
 
+// Rows of each result; nothing where no result has at least so many.
+static void count_row(agrl_buf *out, const char *name, const report_split *s, const char *path, const char *key, double least) {
+  const agrl_json *const results[] = {s->before, s->best, s->after};
+  double n[3], most = NAN;
+  for (int i = 0; i < 3; i++) most = fmax(most, n[i] = report_number(path ? agrl_json_get(results[i], path) : results[i], key));
+  if (!(most >= least)) return;
+  agrl_buf_addf(out, "  %-21s", name);
+  for (int i = 0; i < 3; i++) {
+    char text[32] = "-";
+    if (i == 1 && !s->best) continue;
+    if (isfinite(n[i])) snprintf(text, sizeof text, "%.0f", n[i]);
+    agrl_buf_addf(out, "  %-22s", text);
+  }
+  agrl_buf_addc(out, '\n');
+}
+
 static void tier_row(agrl_buf *out, const report_split *s, int tier) {
   double before = report_f1(s->before, tier, NULL), after = report_f1(s->after, tier, NULL);
   if (!isfinite(before) && !isfinite(after)) return;
@@ -61,8 +77,7 @@ static void head(const report_split *s, agrl_buf *out) {
   double version = report_number(s->after, "version");
   snprintf(after, sizeof after, isfinite(version) ? "after RL, version %.0f" : "after RL", version);
   if (s->best) snprintf(best, sizeof best, "best, version %.0f", report_number(s->best, "version"));
-  agrl_buf_addf(out, "\n%s, %.0f rows (95 %% bootstrap intervals)\n  %-21s  %-22s", s->name,
-                report_number(s->after ? s->after : s->before ? s->before : s->best, "n"), "", "before (SFT)");
+  agrl_buf_addf(out, "\n%s (95 %% bootstrap intervals)\n  %-21s  %-22s", s->name, "", "before (SFT)");
   if (s->best) agrl_buf_addf(out, "  %-22s", best);
   agrl_buf_addf(out, "  %-22s  change\n", after);
 }
@@ -79,9 +94,28 @@ static void confusion_text(const agrl_json *result, const char *title, agrl_buf 
   }
 }
 
+static void types_text(const report_split *s, agrl_buf *out) {
+  static const char *const measures[][2] = {{"F1", "macro_f1"}, {"acc.", "accuracy"}, {"rules", "rule_adherence"}};
+  const agrl_json *any = s->after ? s->after : s->before ? s->before : s->best, *types = agrl_json_get(any, "by_type");
+  for (size_t k = 0; k < 3; k++)
+    for (void *it = agrl_json_first(types); it; it = agrl_json_next(types, it)) {
+      report_split part = {s->name, agrl_json_get(agrl_json_get(s->before, "by_type"), agrl_json_key(it)),
+                           agrl_json_get(agrl_json_get(s->best, "by_type"), agrl_json_key(it)),
+                           agrl_json_get(agrl_json_get(s->after, "by_type"), agrl_json_key(it))};
+      char *name = agrl_xasprintf("%s, %s", measures[k][0], agrl_json_key(it));
+      key_row(out, name, &part, NULL, measures[k][1]);
+      free(name);
+    }
+  int64_t left_out = 0;
+  if (agrl_json_i64(agrl_json_get(any, "types_left_out"), &left_out) && left_out > 0)
+    agrl_buf_addf(out, "  left out: %" PRId64 " more query types\n", left_out);
+}
+
 static void split_text(const report_split *s, agrl_buf *out) {
-  const agrl_json *any = s->after ? s->after : s->before ? s->before : s->best;
   head(s, out);
+  count_row(out, "rows", s, NULL, "n", 0);
+  count_row(out, "malformed, left out", s, NULL, "malformed", 1);
+  count_row(out, "too long, left out", s, NULL, "skipped", 1);
   key_row(out, "accuracy", s, NULL, "accuracy");
   key_row(out, "macro F1", s, NULL, "macro_f1");
   for (int tier = 4; tier >= 1; tier--) tier_row(out, s, tier);
@@ -95,18 +129,8 @@ static void split_text(const report_split *s, agrl_buf *out) {
   key_row(out, "Brier score", s, "calibration", "brier");
   key_row(out, "3 classes by b, F1", s, "threshold", "macro_f1");
   key_row(out, "3 classes, traces", s, "threshold", "trace_macro_f1");
-  const agrl_json *types = agrl_json_get(any, "by_type");
-  for (void *it = agrl_json_first(types); it; it = agrl_json_next(types, it)) {
-    report_split part = {s->name, agrl_json_get(agrl_json_get(s->before, "by_type"), agrl_json_key(it)),
-                         agrl_json_get(agrl_json_get(s->best, "by_type"), agrl_json_key(it)),
-                         agrl_json_get(agrl_json_get(s->after, "by_type"), agrl_json_key(it))};
-    char *name = agrl_xasprintf("F1, %s", agrl_json_key(it));
-    key_row(out, name, &part, NULL, "macro_f1");
-    free(name);
-  }
-  int64_t left_out = 0;
-  if (agrl_json_i64(agrl_json_get(any, "types_left_out"), &left_out) && left_out > 0)
-    agrl_buf_addf(out, "  left out: %" PRId64 " more query types\n", left_out);
+  count_row(out, "rows that chose b", s, "threshold", "dev_n", 0);
+  types_text(s, out);
   confusion_text(s->before, "before: stated tier", out);
   confusion_text(s->after, "after: stated tier", out);
 }

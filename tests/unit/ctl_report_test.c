@@ -42,8 +42,8 @@ static void put(const char *label, const char *split, unsigned version, unsigned
       "\"confusion\":[[7,0,0,0],[0,11,0,0],[0,0,13,0],[17,0,0,19]],\"unreadable\":[0,0,0,23],"
       "\"argmax\":{\"macro_f1\":0.625,\"macro_f1_ci\":[0.5,0.75]},\"calibration\":{\"ece\":0.0875,\"bins\":[{\"n\":50,\"confidence\":0.5,\"accuracy\":0.25},"
       "{\"n\":4,\"confidence\":0.9,\"accuracy\":1}]},\"threshold\":{\"b\":0.375,\"chosen_on\":\"a & b\",\"dev_n\":9,\"macro_f1\":0.8125},"
-      "\"pass_at_k\":[{\"k\":1,\"value\":0.5,\"value_ci\":[0.4,0.6]},{\"k\":2,\"value\":0.75,\"value_ci\":[0.7,0.8]}]}",
-      version, epoch, split, rows, f1, f1 - 0.05, f1 + 0.05);
+      "\"malformed\":%u,\"pass_at_k\":[{\"k\":1,\"value\":0.5,\"value_ci\":[0.4,0.6]},{\"k\":2,\"value\":0.75,\"value_ci\":[0.7,0.8]}]}",
+      version, epoch, split, rows, f1, f1 - 0.05, f1 + 0.05, version / 15);
   assert_int_equal(agrl_file_mkdirs(folder, NULL), AGRL_OK);
   assert_int_equal(agrl_file_write_atomic(path, text, strlen(text), NULL), AGRL_OK);
   free(folder);
@@ -63,7 +63,7 @@ static size_t count(const char *s, const char *what) {
 static void everything(void **state) {
   put("sft", "eval", 0, 400, 0.5);
   put("latest", "eval", 30, 400, 0.625);
-  put("best", "eval", 20, 400, 0.688);
+  put("best", "eval", 20, 40, 0.688);  // not of all rows
   put("latest", "natural", 30, 100, 0.375);
   put("v00000001-00000020", "eval", 20, 400, 0.688);
   put("v00000001-00000010", "eval", 10, 400, 0.562);
@@ -79,6 +79,10 @@ static void everything(void **state) {
   has(&text, "macro F1               0.500 [0.450, 0.550]    0.688 [0.638, 0.738]    0.625 [0.575, 0.675]    +0.125");
   has(&text, "F1 of tier 4         0.713 [0.600, 0.800]");
   has(&text, "best, version 20");
+  has(&text, "\n  rows                   400                     40                      400                   \n"
+             "  malformed, left out    0                       1                       2                     \n");
+  has(&text, "\n  rows that chose b      9                       9                       9 ");
+  has(&text, "acc., <script>alert(1  0.500 ");
   has(&text, "macro F1, likeliest    0.625 [0.500, 0.750]");
   has(&text, "    gold tier 4                    19       0       0      17          23");
   has(&text, "while training, eval: macro F1 by version\n       0  0.500 [0.450, 0.550]\n      10  0.562");
@@ -94,7 +98,10 @@ static void everything(void **state) {
   agrl_json_free(j);
   has(&html, "<td>macro F1</td><td class=\"n\">0.500 <span class=\"muted\">[0.450, 0.550]</span></td><td class=\"n\">0.688");
   has(&html, "&lt;script&gt;alert(1)&lt;/script&gt;");
-  has(&html, "chosen on 9 rows: a &amp; b");
+  has(&html, "<td>rows</td><td class=\"n\">400</td><td class=\"n\">40</td><td class=\"n\">400</td>");
+  has(&html, "<td>malformed lines, left out</td><td class=\"n\">0</td><td class=\"n\">1</td><td class=\"n\">2</td>");
+  has(&html, "<td>rows that chose b</td><td class=\"n\">9</td><td class=\"n\">9</td><td class=\"n\">9</td>");
+  has(&html, "chosen on: a &amp; b");
   has(&html, "its figure flatters it");
   has(&html, "pass@k");
   assert_null(strstr(html.data, "<script"));  // a page without a script
