@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// The report as one self-contained page: measures with intervals, bars by tier and query type, confusion, calibration, pass@k,
-// the curve of versions evaluated while training, and the training plots.
+// The report as one self-contained page: measures with intervals, bars by tier and query type, a table of the types, confusion,
+// calibration, pass@k, the curve of versions evaluated while training, and the training plots.
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/mem.h"
 #include "deploy/ctl/html.h"
 #include "deploy/ctl/report.h"
 #include "deploy/ctl/svg.h"
 
-#define W 620
+#define W 596  // two beside each other fit a window of 1280
 #define H 360
-enum { N_SHOWN = 3, MAX_BARS = 20, MAX_POINTS = 64 };
+enum { N_SHOWN = 3, MAX_BARS = 20, MAX_POINTS = 64, NARROW_GROUPS = 8, LABEL_CHARS = 20 };
 static const char *const names[N_SHOWN] = {"before RL (SFT)", "best version", "after RL"};
 static const char *const colors[N_SHOWN] = {SVG_GREY, SVG_TEAL, SVG_BLUE};
 
@@ -125,21 +126,47 @@ static void confusion_table(const agrl_json *result, const char *name, agrl_buf 
 
 // --- plots ---
 
-static svg_panel plot(agrl_buf *out, const char *title, const char *x_label, const char *y_label, double x_max, const shown *o) {
-  svg_panel p = {.x = 70, .y = 72, .w = W - 100, .h = H - 132, .x_max = x_max, .y_max = 1};
-  svg_begin(out, W, H);
-  svg_axes(out, &p, title, x_label, y_label, false);
-  if (o) svg_legend(out, p.x + p.w + 6, p.y - 26, o->names, o->colors, o->n);
+// width; below: pixels under the plot area. The legend has a line of its own below the title.
+static svg_panel plot_sized(agrl_buf *out, double width, double below, const char *title, const char *x_label, const char *y_label, double x_max,
+                            const shown *o) {
+  svg_panel p = {.x = 70, .y = 72, .w = width - 100, .h = H - 132, .x_max = x_max, .y_max = 1};
+  svg_begin(out, width, p.y + p.h + below);
+  svg_text(out, p.x - 44, 22, 15, "start", SVG_INK, true, "%s", title);
+  svg_axes(out, &p, NULL, x_label, y_label, false);
+  svg_legend(out, p.x + p.w + 6, 46, o->names, o->colors, o->n);
   return p;
 }
 
-// Bars of one value in groups, one group for each name.
-static void groups(agrl_buf *out, const char *title, const shown *o, const char *const *labels, size_t n, double v[][N_SHOWN], double ci[][N_SHOWN][2]) {
-  svg_panel p = plot(out, title, NULL, NULL, 1, o);
-  double slot = p.w / (double)n, w = fmin(slot * 0.8 / (double)o->n - 3, 46);
+static svg_panel plot(agrl_buf *out, const char *title, const char *x_label, const char *y_label, double x_max, const shown *o) {
+  return plot_sized(out, W, 60, title, x_label, y_label, x_max, o);
+}
+
+// Under a group there is room for so much of its name; free().
+static char *label_of(const char *name) {
+  agrl_buf whole = {0}, cut = {0};
+  agrl_buf_add_visible(&whole, name, strlen(name));
+  agrl_buf_add_cell(&cut, name, LABEL_CHARS);
+  while (cut.len && cut.data[cut.len - 1] == ' ') cut.len--;
+  if (cut.len < whole.len) agrl_buf_adds(&cut, "\u2026");
+  agrl_buf_release(&whole);
+  return agrl_buf_take(&cut);
+}
+
+static double text_width(const char *text) { return 6.8 * (double)strlen(text); }  // at size 11; more than needed beyond ASCII
+
+// Bars of one value in groups, one group for each name. Many take a wider plot, names wider than their group are slanted.
+static void groups(agrl_buf *out, const char *title, const shown *o, const char *const *names_of, size_t n, double v[][N_SHOWN], double ci[][N_SHOWN][2]) {
+  const double width = n > NARROW_GROUPS ? 2 * W : W, slot = (width - 100) / (double)n, w = fmin(slot * 0.8 / (double)o->n - 3, 46);
+  char *labels[MAX_BARS];
+  double widest = 0;
+  for (size_t i = 0; i < n; i++) widest = fmax(widest, text_width(labels[i] = label_of(names_of[i])));
+  const bool slanted = widest > slot - 4;
+  svg_panel p = plot_sized(out, width, slanted ? 30 + 0.71 * widest : 60, title, NULL, NULL, 1, o);
   for (size_t i = 0; i < n; i++) {
-    double left = p.x + slot * ((double)i + 0.5) - (w + 3) * (double)o->n / 2;
-    svg_text(out, p.x + slot * ((double)i + 0.5), p.y + p.h + 18, 11, "middle", SVG_INK, false, "%s", labels[i]);
+    double middle = p.x + slot * ((double)i + 0.5), left = middle - (w + 3) * (double)o->n / 2;
+    if (slanted) svg_slanted(out, middle + 4, p.y + p.h + 16, 11, SVG_INK, labels[i]);
+    else svg_text(out, middle, p.y + p.h + 18, 11, "middle", SVG_INK, false, "%s", labels[i]);
+    free(labels[i]);
     for (size_t k = 0; k < o->n; k++) svg_bar(out, &p, left + (double)k * (w + 3), w, v[i][k], ci[i][k], o->colors[k], k + 1 == o->n);
   }
   svg_end(out);
@@ -170,6 +197,32 @@ static void type_bars(const shown *o, agrl_buf *out) {
     }
   }
   if (n) groups(out, "Macro F1 by query type", o, labels, n, v, ci);
+}
+
+// One row for each type and result.
+static void types_table(const shown *o, agrl_buf *out) {
+  static const char *const keys[] = {"macro_f1", "accuracy", "rule_adherence"};
+  const agrl_json *types = agrl_json_get(o->results[o->n - 1], "by_type");
+  agrl_buf_adds(out, "<table>\n<tr><th>query type</th><th></th><th class=\"n\">rows</th><th class=\"n\">macro F1</th><th class=\"n\">accuracy</th>"
+                     "<th class=\"n\">rule adherence</th></tr>\n");
+  for (void *it = agrl_json_first(types); it; it = agrl_json_next(types, it))
+    for (size_t k = 0; k < o->n; k++) {
+      const agrl_json *part = agrl_json_get(agrl_json_get(o->results[k], "by_type"), agrl_json_key(it));
+      agrl_buf_adds(out, "<tr>");
+      if (k == 0) {
+        agrl_buf_addf(out, "<td rowspan=\"%zu\">", o->n);
+        html_text(out, agrl_json_key(it));
+        agrl_buf_adds(out, "</td>");
+      }
+      agrl_buf_addf(out, "<td class=\"muted\">%s</td>", o->names[k]);
+      count_cell(out, report_number(part, "n"));
+      for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        double ci[2];
+        number_cell(out, report_number(part, keys[i]), report_interval(part, keys[i], ci) ? ci : NULL);
+      }
+      agrl_buf_adds(out, "</tr>\n");
+    }
+  agrl_buf_adds(out, "</table>\n");
   double more = report_number(o->results[o->n - 1], "types_left_out");
   if (more > 0) agrl_buf_addf(out, "<p class=\"note\">Left out: %.0f more query types.</p>\n", more);
 }
@@ -233,6 +286,14 @@ static void curve_plot(const report_curve *c, agrl_buf *out) {
 
 // --- the page ---
 
+static void types_html(const shown *o, agrl_buf *out) {
+  if (!agrl_json_first(agrl_json_get(o->results[o->n - 1], "by_type"))) return;
+  agrl_buf_adds(out, "<h3>Query types</h3>\n<div class=\"flow\">\n");
+  type_bars(o, out);
+  types_table(o, out);
+  agrl_buf_adds(out, "</div>\n");
+}
+
 static void training_html(const report *r, agrl_buf *out) {
   size_t n;
   double gap = report_gap(r, &n);
@@ -256,10 +317,11 @@ static void split_html(const report_split *s, const char *label, agrl_buf *out) 
                   "held-out file: on these its figure flatters it.</p>\n");
   agrl_buf_adds(out, "<div class=\"flow\">\n");
   tier_bars(&o, out);
-  type_bars(&o, out);
   reliability(&o, out);
   pass_curve(&o, out);
-  agrl_buf_adds(out, "</div>\n<h3>Confusion</h3>\n<div class=\"flow\">\n");
+  agrl_buf_adds(out, "</div>\n");
+  types_html(&o, out);
+  agrl_buf_adds(out, "<h3>Confusion</h3>\n<div class=\"flow\">\n");
   for (size_t i = 0; i < o.n; i++) confusion_table(o.results[i], o.names[i], out);
   agrl_buf_adds(out, "</div>\n");
 }

@@ -11,6 +11,8 @@
 
 #define FONT "DejaVu Sans, Segoe UI, Helvetica, Arial, sans-serif"
 #define GRID "#e4e9ef"
+#define VALUE_WIDTH 22  // of "0.00" at size 10
+#define LEGEND_NAME 28
 
 void svg_begin(agrl_buf *out, double width, double height) {
   agrl_buf_addf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" viewBox=\"0 0 %.0f %.0f\" "
@@ -45,6 +47,12 @@ void svg_text(agrl_buf *out, double x, double y, double size, const char *anchor
   agrl_buf_release(&text);
 }
 
+void svg_slanted(agrl_buf *out, double x, double y, double size, const char *color, const char *text) {
+  agrl_buf_addf(out, "<text transform=\"translate(%.1f %.1f) rotate(-45)\" font-size=\"%.4g\" text-anchor=\"end\" fill=\"%s\">", x, y, size, color);
+  escape(out, text);
+  agrl_buf_adds(out, "</text>\n");
+}
+
 void svg_rect(agrl_buf *out, double x, double y, double w, double h, double radius, const char *fill) {
   agrl_buf_addf(out, "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" rx=\"%.4g\" fill=\"%s\"/>\n", x, y, w,
                 h, radius, fill);
@@ -75,7 +83,7 @@ void svg_axes(agrl_buf *out, svg_panel *p, const char *title, const char *x_labe
   }
   if (p->y_max <= p->y_min) p->y_max = p->y_min + 1;
   if (p->x_max <= p->x_min) p->x_max = p->x_min + 1;
-  svg_text(out, p->x - 44, p->y - 22, 15, "start", SVG_INK, true, "%s", title);
+  if (title) svg_text(out, p->x - 44, p->y - 22, 15, "start", SVG_INK, true, "%s", title);
   int decimals = step >= 1 ? 0 : step >= 0.1 ? 1 : step >= 0.01 ? 2 : 3;
   for (double v = ceil(p->y_min / step - 1e-9) * step; v <= p->y_max + step * 1e-6; v += step) {
     svg_line(out, p->x, svg_py(p, v), p->x + p->w, svg_py(p, v), GRID, 1, NULL);
@@ -148,7 +156,7 @@ void svg_bar(agrl_buf *out, const svg_panel *p, double x, double w, double v, co
     whisker(out, p, x + w / 2, ci[0], ci[1], SVG_INK);
     mark = svg_py(p, ci[1]);
   }
-  svg_text(out, x + w / 2, mark - 5, 10, "middle", strong ? SVG_INK : SVG_MUTED, strong, "%.2f", v);
+  if (w >= VALUE_WIDTH) svg_text(out, x + w / 2, mark - 5, 10, "middle", strong ? SVG_INK : SVG_MUTED, strong, "%.2f", v);
 }
 
 void svg_points(agrl_buf *out, const svg_panel *p, const double *x, const double *y, const double *low, const double *high, size_t n,
@@ -163,8 +171,9 @@ void svg_points(agrl_buf *out, const svg_panel *p, const double *x, const double
 
 void svg_legend(agrl_buf *out, double x, double y, const char *const *names, const char *const *colors, size_t n) {
   for (size_t i = n; i-- > 0;) {  // right-aligned at x
-    x -= 7.0 * (double)strlen(names[i]);
-    svg_text(out, x, y, 12, "start", SVG_INK, false, "%s", names[i]);
+    bool whole = strlen(names[i]) <= LEGEND_NAME;
+    x -= 7.0 * (double)(whole ? strlen(names[i]) : LEGEND_NAME + 1);
+    svg_text(out, x, y, 12, "start", SVG_INK, false, "%.*s%s", LEGEND_NAME, names[i], whole ? "" : "\u2026");
     x -= 18;
     svg_rect(out, x, y - 9, 12, 10, 2, colors[i]);
     x -= 16;

@@ -33,11 +33,14 @@ void svg_rect(agrl_buf *out, double x, double y, double w, double h, double radi
 void svg_line(agrl_buf *out, double x1, double y1, double x2, double y2, const char *color, double width,
               const char *dash);
 
-// A bar of value v, w pixels wide from pixel x on, with the whisker of its interval (ci may be NULL) and the value above.
-// NaN: none.
+// Text that ends at x, y and rises to there at 45 degrees; escaped.
+void svg_slanted(agrl_buf *out, double x, double y, double size, const char *color, const char *text);
+
+// A bar of value v, w pixels wide from pixel x on, with the whisker of its interval (ci may be NULL) and the value above where
+// the bar is as wide as that. NaN: none.
 void svg_bar(agrl_buf *out, const svg_panel *p, double x, double w, double v, const double *ci, const char *color, bool strong);
 
-// Title, grid and ticks; the ranges grow to round numbers when grow is set. x axis only when x_label is not NULL.
+// Title (may be NULL), grid and ticks; the ranges grow to round numbers when grow is set. x axis only when x_label is not NULL.
 void svg_axes(agrl_buf *out, svg_panel *p, const char *title, const char *x_label, const char *y_label, bool grow);
 double svg_px(const svg_panel *p, double x);
 double svg_py(const svg_panel *p, double y);
@@ -46,6 +49,7 @@ void svg_series(agrl_buf *out, const svg_panel *p, const double *x, const double
 // Points joined by straight lines, each with the whisker of its interval (low, high may be NULL); nothing is smoothed.
 void svg_points(agrl_buf *out, const svg_panel *p, const double *x, const double *y, const double *low, const double *high, size_t n,
                 const char *color);
+// One line that ends at x; a name's first 28 bytes are shown. It is for the caller to keep it clear of the title.
 void svg_legend(agrl_buf *out, double x, double y, const char *const *names, const char *const *colors, size_t n);
 // Round step for about `wanted` ticks over a range.
 double svg_step(double range, int wanted);

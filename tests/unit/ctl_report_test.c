@@ -101,6 +101,8 @@ static void everything(void **state) {
   has(&html, "<td>rows</td><td class=\"n\">400</td><td class=\"n\">40</td><td class=\"n\">400</td>");
   has(&html, "<td>malformed lines, left out</td><td class=\"n\">0</td><td class=\"n\">1</td><td class=\"n\">2</td>");
   has(&html, "<td>rows that chose b</td><td class=\"n\">9</td><td class=\"n\">9</td><td class=\"n\">9</td>");
+  has(&html, "<td rowspan=\"3\">&lt;script&gt;alert(1)&lt;/script&gt;</td><td class=\"muted\">before RL (SFT)</td><td class=\"n\">3</td>"
+             "<td class=\"n\">0.250 <span class=\"muted\">[0.100, 0.400]</span></td><td class=\"n\">0.500</td><td class=\"n muted\">-</td>");
   has(&html, "chosen on: a &amp; b");
   has(&html, "its figure flatters it");
   has(&html, "pass@k");
@@ -152,6 +154,73 @@ static void what_is_left_out_is_told(void **state) {
   report_release(&r);
   free(folder);
   free(path);
+}
+
+// The y of the first <text> with this content at or after `from`.
+static double y_of(const char *from, const char *content) {
+  char end[64];
+  double y = NAN;
+  snprintf(end, sizeof end, ">%s</text>", content);
+  const char *at = strstr(from, end), *tag = at;
+  if (!at) fail_msg("no \"%s\"", end);
+  while (tag > from && *tag != '<') tag--;
+  assert_int_equal(sscanf(tag, "<text x=\"%*f\" y=\"%lf\"", &y), 1);
+  return y;
+}
+
+// A label of one's own is as long as a plot's title: they share no line, and what is longer than the plot is cut.
+static void a_legend_is_clear_of_the_title(void **state) {
+  static const char label[] = "at-v00000001-00000700-of-another-run";
+  put("sft", "eval", 0, 400, 0.5);
+  put("best", "eval", 20, 400, 0.5);
+  put(label, "eval", 30, 400, 0.625);
+  report r;
+  agrl_buf html = {0};
+  assert_int_equal(report_load(&r, &config, label, NULL), AGRL_OK);
+  report_html(&r, &html);
+  static const char *const titles[] = {"F1 by tier", "Macro F1 by query type", "Calibration of the tier score", "pass@k"};
+  for (size_t i = 0; i < 4; i++) {
+    const char *plot = strstr(html.data, titles[i]) - 200;
+    const double title = y_of(plot, titles[i]), before = y_of(plot, "before RL (SFT)"), last = y_of(plot, "at-v00000001-00000700-of-ano\u2026");
+    if (before != last || before - title < 16) fail_msg("%s at %g, its legend at %g and %g", titles[i], title, before, last);
+  }
+  agrl_buf_release(&html);
+  report_release(&r);
+}
+
+// Fifteen types: none is missing in the table, and in the plot nothing stands over anything else.
+static void many_types_can_be_told_apart(void **state) {
+  agrl_buf json = {0}, html = {0};
+  agrl_buf_adds(&json, "{\"split\":\"eval\",\"n\":150,\"macro_f1\":0.5,\"by_type\":{");
+  for (int i = 0; i < 15; i++)
+    agrl_buf_addf(&json, "%s\"%s %d\":{\"n\":%d,\"accuracy\":0.%03d,\"macro_f1\":0.%03d,\"rule_adherence\":0.%03d,\"rule_adherence_ci\":[0.125,1]}",
+                  i ? "," : "", i == 3 ? "longer than a label can be, number" : "type", i, i, 100 + i, 200 + i, 300 + i);
+  agrl_buf_adds(&json, "}}");
+  static const char *const labels[] = {"sft", "best", "latest"};
+  for (int i = 0; i < 3; i++) {
+    char *folder = agrl_xasprintf("%s/eval/%s", dir, labels[i]), *path = agrl_path_join(folder, "eval.json");
+    assert_true(!agrl_file_mkdirs(folder, NULL) && !agrl_file_write_atomic(path, json.data, json.len, NULL));
+    free(folder);
+    free(path);
+  }
+  report r;
+  assert_int_equal(report_load(&r, &config, NULL, NULL), AGRL_OK);
+  report_html(&r, &html);
+  for (int i = 0; i < 15; i++) {
+    char row[256];
+    snprintf(row, sizeof row, "<td class=\"n\">%d</td><td class=\"n\">0.%03d</td><td class=\"n\">0.%03d</td>"
+             "<td class=\"n\">0.%03d <span class=\"muted\">[0.125, 1.000]</span></td>", i, 200 + i, 100 + i, 300 + i);
+    assert_int_equal(count(html.data, row), 3);
+  }
+  const char *plot = strstr(html.data, "Macro F1 by query type"), *end = strstr(plot, "</svg>");
+  char *bars = strndup(plot, (size_t)(end - plot));
+  assert_int_equal(count(bars, "rotate(-45)"), 15);
+  assert_int_equal(count(bars, ">longer than a label\u2026</text>"), 1);
+  assert_int_equal(count(bars, ">0.20</text>"), 0);  // values have no room over the bars
+  free(bars);
+  agrl_buf_release(&json);
+  agrl_buf_release(&html);
+  report_release(&r);
 }
 
 // What training is watched by stands on the page, not in the plot for others, and says where it was not measured.
@@ -227,6 +296,8 @@ static void nothing(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(everything, setup, teardown),
                                      cmocka_unit_test_setup_teardown(what_is_left_out_is_told, setup, teardown),
+                                     cmocka_unit_test_setup_teardown(a_legend_is_clear_of_the_title, setup, teardown),
+                                     cmocka_unit_test_setup_teardown(many_types_can_be_told_apart, setup, teardown),
                                      cmocka_unit_test_setup_teardown(stability_is_on_the_page, setup, teardown),
                                      cmocka_unit_test_setup_teardown(a_dead_line_is_not_in_the_curve, setup, teardown),
                                      cmocka_unit_test_setup_teardown(nothing, setup, teardown)};
