@@ -36,19 +36,34 @@ agrlctl sbs "$work/a.jsonl" "$work/b.jsonl" --items 12 --seed 9 --out "$page" >"
 grep -q '^12 of 30 items whose tiers differ (40 are in both)' "$work/out" || { cat "$work/out"; die 'items drawn'; }
 grep -Eo '(src|href)=.?(https?:)?//|@import|url\(' "$page" && die 'the sheet asks for something from elsewhere'
 
-# drive KEYS...: the sheet with these keys pressed, in the profile that remembers; the grades as exported. A key with + is held down:
-# it comes again and again.
+# drive KEYS...: the sheet with these keys pressed, in the profile that remembers; the grades as exported, by the key e and by the
+# button. A key with + is held down: it comes again and again.
 drive() {
-  { sed 's,</body>.*,,' "$page"; echo '<pre id="result"></pre><script>'
+  { sed 's,</body>.*,,' "$page"; cat <<'STUBS'
+<pre id="result"></pre><script>
+const files = [], blobs = [];
+window.Blob = class extends Blob { constructor(parts, options) { super(parts, options); this.content = parts.join(''); } };
+URL.createObjectURL = blob => 'blob:' + blobs.push(blob);
+HTMLAnchorElement.prototype.click = function () { files.push({name: this.download, type: blobs[this.href.slice(5) - 1].type, content: blobs[this.href.slice(5) - 1].content}); };
+STUBS
     for k in "$@"; do
       printf 'document.dispatchEvent(new KeyboardEvent("keydown", {key: "%s"}));\n' "${k%+}"
       case $k in *+) for _ in 1 2 3; do printf 'document.dispatchEvent(new KeyboardEvent("keydown", {key: "%s", repeat: true}));\n' "${k%+}"; done ;; esac
     done
-    printf '$("result").textContent = JSON.stringify({title: document.title, count: $("count").textContent, imgs: document.images.length, ...JSON.parse(result())});</script></body></html>\n'
+    cat <<'TAKE'
+document.dispatchEvent(new KeyboardEvent("keydown", {key: "e"}));
+$("save").click();
+$("result").textContent = JSON.stringify({title: document.title, count: $("count").textContent, imgs: document.images.length, files: files.length,
+  same: files.length === 2 && JSON.stringify(files[0]) === JSON.stringify(files[1]), name: files.length && files[0].name, type: files.length && files[0].type,
+  ...JSON.parse(files.length ? files[0].content : '{}')});</script></body></html>
+TAKE
   } >"$work/driven.html"
   dom "$work/driven.html" >"$work/dom" || { cat "$work/browser.log"; die 'the browser fails'; }
   sed -n 's,.*<pre id="result">\(.*\)</pre>.*,\1,p' "$work/dom" >"$work/grades.json"
-  jq -e '.title == "agrl side by side" and .imgs == 0' "$work/grades.json" >/dev/null || { head -c 3000 "$work/dom"; die 'a text became markup, or the script failed'; }
+  jq -es '.[0] | .title == "agrl side by side" and .imgs == 0' "$work/grades.json" >/dev/null || { head -c 3000 "$work/dom"; die 'a text became markup, or the script failed'; }
+  jq -e --slurpfile key "$key" '[.grades[].id] as $ids | .files == 2 and .same and .name == "grades-\(.sheet).json" and .type == "application/json" and .sheet == $key[0].sheet
+    and .key == "sheet.key.json" and .total == 12 and $ids == [$key[0].items[].id | select(IN($ids[]))]' "$work/grades.json" >/dev/null ||
+    { cat "$work/grades.json"; die 'what is exported'; }
 }
 drive 1+ 2 ArrowRight x Backspace ArrowLeft ArrowDown+
 jq -e '.count == "Item 5 of 12, 4 graded" and [.grades[].grade] == ["left", "same", "left", "same"]' "$work/grades.json" >/dev/null ||
