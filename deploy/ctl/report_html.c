@@ -14,7 +14,7 @@
 
 #define W 596  // two beside each other fit a window of 1280
 #define H 360
-enum { N_SHOWN = 3, MAX_BARS = 20, MAX_POINTS = 64, NARROW_GROUPS = 8, LABEL_CHARS = 20 };
+enum { N_SHOWN = 3, MAX_BARS = 20, MAX_POINTS = 64, NARROW_GROUPS = 8, LABEL_CHARS = 18 };
 static const char *const names[N_SHOWN] = {"before RL (SFT)", "best version", "after RL"};
 static const char *const colors[N_SHOWN] = {SVG_GREY, SVG_TEAL, SVG_BLUE};
 
