@@ -187,7 +187,7 @@ static bool is_section(const agrl_conf_key *table, size_t n, const char *path) {
   return false;
 }
 
-// The known path nearest to an unknown one: a key of the same last name in another section, or the key or section that
+// The known paths nearest to an unknown one: the keys of the same last name in other sections, or the key or section that
 // is spelled most like it. Into near; false when nothing is near.
 static bool nearest_path(const agrl_conf_key *table, size_t n, const char *path, char near[MAX_PATH]) {
   const char **words = agrl_xcalloc(2 * n + 1, sizeof *words);
@@ -196,17 +196,18 @@ static bool nearest_path(const agrl_conf_key *table, size_t n, const char *path,
     words[i] = table[i].path;
     words[n + i] = sections[i] = agrl_xstrndup(table[i].path, strcspn(table[i].path, "."));
   }
-  const char *best = NULL, *dot = strrchr(path, '.'), *last = dot ? dot + 1 : path;
-  for (size_t i = 0; !best && i < n; i++) {
+  const char *dot = strrchr(path, '.'), *last = dot ? dot + 1 : path;
+  size_t len = 0;
+  for (size_t i = 0; i < n; i++) {
     const char *other = strrchr(table[i].path, '.');
-    if (other && strcmp(other + 1, last) == 0) best = table[i].path;
+    if (other && strcmp(other + 1, last) == 0 && len < MAX_PATH) len += (size_t)snprintf(near + len, MAX_PATH - len, "%s%s", len ? " or " : "", table[i].path);
   }
-  if (!best) best = agrl_conf_nearest(path, words, 2 * n);
+  const char *best = len ? NULL : agrl_conf_nearest(path, words, 2 * n);
   if (best) snprintf(near, MAX_PATH, "%s", best);
   for (size_t i = 0; i < n; i++) free(sections[i]);
   free(sections);
   free(words);
-  return best != NULL;
+  return len > 0 || best != NULL;
 }
 
 // --- tree -> fields ----------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 #include "deploy/ctl/experiment.h"
 
 #include <getopt.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,8 @@
 static const char usage[] =
     "usage: agrlctl experiment FILE.yaml [--out DIR] [--table] [-o json|text]\n"
     "Runs a grid of methods, settings and seeds on this machine, one run after the other, and compares what comes out.\n"
-    "Ctrl-C stops it cleanly; the same command goes on. Results: DIR/results.txt, results.json, results.svg.\n"
+    "Ctrl-C stops it cleanly; the same command goes on. An arm that fails is named and the others are run; the exit code is then\n"
+    "the first failure's, and the same command tries it again. Results: DIR/results.txt, results.json, results.svg.\n"
     "  --out DIR  where everything goes (default: agrl-run/NAME, NAME as in the file)\n"
     "  --table    run nothing: the table of what is done\n"
     "  -o json    print JSON instead of the table\n"
@@ -134,19 +136,37 @@ static agrl_rc add_hash(const char *what, const char *path, agrl_buf *out, agrl_
   return AGRL_OK;
 }
 
-// The model's weights are read once, not for every run. Of shards the index tells.
+static bool is_done(const plan *p, int64_t seed, const exp_arm *arm) {
+  char *dir = exp_run_dir(p->out, seed, arm ? arm->name : NULL), *last = agrl_path_join(dir, EXP_DONE);
+  bool done = agrl_file_exists(last);
+  free(last);
+  free(dir);
+  return done;
+}
+
+// Is there a run yet to be made that begins with the base configuration's model? With a start, that is each seed's start.
+static bool needs_init(const plan *p) {
+  for (size_t s = 0; s < p->e->n_seeds; s++)
+    for (size_t a = 0; a < (p->e->has_start ? 1 : p->e->n_arms); a++)
+      if (!is_done(p, p->e->seeds[s], p->e->has_start ? NULL : &p->e->arms[a])) return true;
+  return false;
+}
+
+// The model's weights are read once, not for every run.
 static agrl_rc describe_init(plan *p, agrl_error *err) {
-  static const char *const files[] = {"model.safetensors", "model.safetensors.index.json"};
   agrl_config c = {0};
-  agrl_buf line = {0};
+  agrl_buf lines = {0};
+  glob_t files = {0};
   agrl_rc rc = agrl_config_load(p->e->config, &c, err);
-  for (size_t i = 0; !rc && *c.model.init && !line.len && i < sizeof files / sizeof *files; i++) {
-    char *path = agrl_path_join(c.model.init, files[i]);
-    if (agrl_file_exists(path)) rc = add_hash("init", path, &line, err);
-    free(path);
+  if (!rc && *c.model.init && needs_init(p)) {
+    char *pattern = agrl_path_join(c.model.init, "*.safetensors");
+    if (glob(pattern, 0, NULL, &files)) rc = agrl_fail(err, AGRL_ENOENT, "model.init of %s: there is no %s", p->e->config, pattern);
+    for (size_t i = 0; !rc && i < files.gl_pathc; i++) rc = add_hash("init", files.gl_pathv[i], &lines, err);
+    globfree(&files);
+    free(pattern);
   }
-  if (line.len) p->init = agrl_buf_take(&line);
-  agrl_buf_release(&line);
+  if (lines.len) p->init = agrl_buf_take(&lines);
+  agrl_buf_release(&lines);
   agrl_config_release(&c);
   return rc;
 }
@@ -177,40 +197,6 @@ static agrl_rc describe_files(const plan *p, const agrl_config *c, agrl_buf *out
   return rc;
 }
 
-// The same line without what is a path: a directory may be moved, a file named another way, and what is in the files is told by
-// their hashes. Of a held-out file the name stays, which its results have, too.
-static void add_without_path(const char *line, size_t len, agrl_buf *out) {
-  static const char *const options[] = {"--config ",         "--run-dir ",     "--data ",           "--out ",
-                                        "--set data.eval=", "--set data.dev=", "--set data.rules=", "--set model.init="};
-  static const char *const hashed[] = {"config ", "init ", "rules ", "train ", "dev ", "eval "};
-  size_t head = 0, tail = 0;  // what is kept, from the beginning and from the end
-  for (size_t i = 0; i < sizeof options / sizeof *options && !head; i++)
-    if (!strncmp(line, options[i], strlen(options[i]))) head = strlen(options[i]);
-  for (size_t i = 0; i < sizeof hashed / sizeof *hashed && !head; i++) {
-    if (strncmp(line, hashed[i], strlen(hashed[i])) != 0) continue;
-    head = strlen(hashed[i]);
-    const char before = i < 4 ? ' ' : '/';
-    while (head + tail < len && line[len - 1 - tail] != before) tail++;
-  }
-  if (!head) head = len;
-  agrl_buf_add(out, line, head);
-  agrl_buf_add(out, line + len - tail, tail);
-}
-
-bool exp_same_settings(const char *a, const char *b) {
-  const char *const texts[] = {a, b};
-  agrl_buf bare[2] = {{0}, {0}};
-  for (int i = 0; i < 2; i++)
-    for (const char *line = texts[i]; *line; line += strcspn(line, "\n"), line += *line == '\n') {
-      add_without_path(line, strcspn(line, "\n"), &bare[i]);
-      agrl_buf_addc(&bare[i], '\n');
-    }
-  bool same = bare[0].len == bare[1].len && (!bare[0].len || !memcmp(bare[0].data, bare[1].data, bare[0].len));
-  agrl_buf_release(&bare[0]);
-  agrl_buf_release(&bare[1]);
-  return same;
-}
-
 // That text is kept in the directory: with other settings its results belong to another experiment. first: the first file that is
 // made there; without it there are no results, and what was refused may be corrected.
 static agrl_rc same_settings(const agrl_buf *now, const char *dir, const char *first, bool keep, agrl_error *err) {
@@ -220,7 +206,7 @@ static agrl_rc same_settings(const agrl_buf *now, const char *dir, const char *f
   if (!rc && keep && !(agrl_file_exists(path) && agrl_file_exists(made))) rc = agrl_file_write_atomic(path, now->data, now->len, err);
   if (!rc) rc = agrl_file_read(path, 1 << 20, &before, err);
   if (!rc && !exp_same_settings(before.len ? before.data : "", now->data))
-    rc = agrl_fail(err, AGRL_ECONFIG, "%s was made with other settings, configuration, rules or data (%s); remove the directory to make it again, or use another --out",
+    rc = agrl_fail(err, AGRL_ECONFIG, "%s was made with other settings, configuration, model, rules or data (%s); remove the directory to make it again, or use another --out",
                    dir, path);
   agrl_buf_release(&before);
   free(made);
@@ -268,11 +254,24 @@ static bool ended_well(const char *dir) {
   return well;
 }
 
+enum { BUSY = 73, DOWN = 75 };  // exit codes: another process runs that job already; agrlctl down
+
+// Says so; the exit code that the experiment ends with now, 0 when the others go on.
+static int failed(plan *p, const char *dir, bool others_go_on, int code) {
+  char *logs = agrl_path_join(dir, "logs");
+  bool there = agrl_file_exists(logs);
+  fprintf(stderr, "agrlctl: run %zu of %zu failed%s%s\n", p->done, p->total, there ? "; its logs are in " : "", there ? logs : "");
+  free(logs);
+  if (!others_go_on) return code;
+  if (!p->failed++) p->code = code;
+  return 0;
+}
+
 // Runs what is not done; with `run` false only compares what is done with what would be. arm NULL: the seed's start. An arm that
 // fails is counted, and the others go on: a grid may well hold a setting that does not train.
 static int one_run(plan *p, int64_t seed, const exp_arm *arm, const data_paths *d, bool run) {
   char *dir = exp_run_dir(p->out, seed, arm ? arm->name : NULL), *last = agrl_path_join(dir, EXP_DONE);
-  bool done = agrl_file_exists(last);
+  bool done = is_done(p, seed, arm);
   args a = {.n = 0};
   agrl_buf now = {0};
   agrl_error err = {0};
@@ -291,17 +290,9 @@ static int one_run(plan *p, int64_t seed, const exp_arm *arm, const data_paths *
   else if (run && !done) {
     printf("agrlctl: run %zu of %zu: seed %lld, %s\n", p->done, p->total, (long long)seed, arm ? arm->name : "start");
     code = spawn(&a);
-    if (!code && !ended_well(dir)) code = 75;  // agrlctl down
+    if (!code && !ended_well(dir)) code = DOWN;
     if (!code && agrl_file_write_atomic(last, "", 0, &err)) code = ctl_fail(&err);
-    char *logs = agrl_path_join(dir, "logs");
-    if (code && !ctl_stopped_by())
-      fprintf(stderr, "agrlctl: run %zu of %zu failed%s%s\n", p->done, p->total, agrl_file_exists(logs) ? "; its logs are in " : "",
-              agrl_file_exists(logs) ? logs : "");
-    free(logs);
-    if (code && code != 75 && arm && !ctl_stopped_by()) {
-      p->code = p->failed++ ? p->code : code;
-      code = 0;
-    }
+    if (code && code != DOWN && !ctl_stopped_by()) code = failed(p, dir, arm && code != BUSY, code);
   }
   agrl_config_release(&c);
   agrl_buf_release(&now);
@@ -321,9 +312,9 @@ static int each_run(plan *p, bool run) {
     drop_paths(&d);
   }
   if (p->failed) fprintf(stderr, "agrlctl: %zu of %zu runs failed; the same command tries them again\n", p->failed, p->total);
-  if (run && ctl_stopped_by()) {
+  if (run && (ctl_stopped_by() || code == DOWN)) {
     fprintf(stderr, "agrlctl: stopped at run %zu of %zu; the same command goes on\n", p->done, p->total);
-    if (!code) code = 75;
+    if (!code) code = DOWN;
   }
   return code;
 }
@@ -354,17 +345,22 @@ static int show(const experiment *e, const char *out, bool json) {
   return rc ? ctl_fail(&err) : 0;
 }
 
+static int comma(const char *out) {
+  agrl_error err = {0};
+  return ctl_fail((agrl_fail(&err, AGRL_ECONFIG, "%s: a path with a comma cannot hold made data, whose files are given as a list with commas", out), &err));
+}
+
 static int with_out(const experiment *e, const char *where, bool table, bool json) {
   agrl_error err = {0};
   char *out = where ? agrl_xstrdup(where) : agrl_xasprintf("agrl-run/%s", e->name), *self = ctl_program("agrlctl"), *real = NULL;
   int code = 0;
   if (!self) code = ctl_fail((agrl_fail(&err, AGRL_ENOENT, "agrlctl cannot find its own program file"), &err));
+  if (!code && !e->train && strchr(out, ',')) code = comma(out);
   if (!code && !table && agrl_file_mkdirs(out, &err)) code = ctl_fail(&err);
   if (!code && !(real = realpath(out, NULL))) code = ctl_fail((agrl_fail(&err, AGRL_ENOENT, "%s: no run is done yet", out), &err));
-  if (!code && !e->train && strchr(real, ','))
-    code = ctl_fail((agrl_fail(&err, AGRL_ECONFIG, "%s: a path with a comma cannot hold made data (data.eval is a list with commas)", real), &err));
+  if (!code && !e->train && strchr(real, ',')) code = comma(real);
   plan p = {.e = e, .out = real, .self = self, .total = (e->n_arms + e->has_start) * e->n_seeds};
-  if (!code && describe_init(&p, &err)) code = ctl_fail(&err);
+  if (!code && !table && describe_init(&p, &err)) code = ctl_fail(&err);
   if (!code) code = each_run(&p, !table);
   if (!code && p.failed < e->n_arms * e->n_seeds) code = show(e, real, json);
   if (!code) code = p.code;

@@ -9,10 +9,10 @@
 #include "common/conf/yaml.h"
 #include "deploy/ctl/ctl.h"
 #include "deploy/ctl/experiment.h"
+#include "deploy/data/world.h"
 
 static const char *const top_keys[] = {"name", "config", "data", "seeds", "set", "start", "arms", "grid", "baseline", NULL};
-static const char *const make_keys[] = {"train", "reference", "eval", "natural", "departments", "leaves", "synonyms", NULL};
-enum { MAX_ARMS = 256, MAX_SEEDS = 1000 };
+enum { MAX_ARMS = 256, MAX_SEEDS = 1000, MAX_ROWS = 10000000 };
 
 static agrl_rc map_at(const agrl_yaml *at, const char *what, agrl_error *err) {
   return at->type == AGRL_YAML_MAP ? AGRL_OK : agrl_yaml_fail(at, err, "%s: expected a map", what);
@@ -92,13 +92,18 @@ static agrl_rc read_settings(const agrl_yaml *map, const char *what, exp_setting
 }
 
 static agrl_rc read_make(const agrl_yaml *make, experiment *e, agrl_error *err) {
+  static const char *const keys[] = {"train", "reference", "eval", "natural", "departments", "leaves", "synonyms", NULL};
+  static const long long least[] = {1, 0, 1, 1, 2, 2, 0}, most[] = {MAX_ROWS, MAX_ROWS, MAX_ROWS, MAX_ROWS, data_max_departments,
+                                                                    data_max_leaves / data_max_departments, 100};
   agrl_rc rc = map_at(make, "data.make", err);
-  if (!rc) rc = agrl_yaml_only(make, make_keys, err);
+  if (!rc) rc = agrl_yaml_only(make, keys, err);
   for (size_t i = 0; i < make->n && !rc; i++) {
-    long long n, least = strcmp(make->keys[i], "reference") && strcmp(make->keys[i], "synonyms") ? 1 : 0;
-    if (!agrl_yaml_i64(make->items[i], &n) || n < least)
-      rc = agrl_yaml_fail(make->items[i], err, "data.make.%s: expected a number from %lld", make->keys[i], least);
-    else add(&e->make, make->keys[i], agrl_yaml_str(make->items[i]));
+    long long n;
+    size_t k = 0;
+    while (strcmp(keys[k], make->keys[i])) k++;
+    if (!agrl_yaml_i64(make->items[i], &n) || n < least[k] || n > most[k])
+      rc = agrl_yaml_fail(make->items[i], err, "data.make.%s: expected a number from %lld to %lld", keys[k], least[k], most[k]);
+    else add(&e->make, keys[k], agrl_yaml_str(make->items[i]));
   }
   return rc;
 }
@@ -137,6 +142,9 @@ static exp_arm *new_arm(experiment *e, char *name) {
   return &e->arms[e->n_arms++];
 }
 
+// Beside an arm's are those of the seed's start and data.
+static bool names_directory(const char *arm) { return *arm && *arm != '.' && !strchr(arm, '/') && strcmp(arm, "start") && strcmp(arm, "data"); }
+
 // Without arms a grid names its own.
 static agrl_rc read_arms(const agrl_yaml *arms, bool has_grid, experiment *e, agrl_error *err) {
   if (!arms) {
@@ -147,8 +155,7 @@ static agrl_rc read_arms(const agrl_yaml *arms, bool has_grid, experiment *e, ag
   if (!rc && arms->n > MAX_ARMS) rc = agrl_yaml_fail(arms->items[MAX_ARMS], err, "arms: more than %d arms", MAX_ARMS);
   for (size_t i = 0; !rc && i < arms->n; i++) {
     const char *name = arms->keys[i];
-    if (!*name || *name == '.' || strchr(name, '/') || !strcmp(name, "start"))
-      return agrl_yaml_fail(arms->items[i], err, "arms: '%s' cannot name a directory of results", name);
+    if (!names_directory(name)) return agrl_yaml_fail(arms->items[i], err, "arms: '%s' cannot name a directory of results", name);
     rc = read_settings(arms->items[i], name, &new_arm(e, agrl_xstrdup(name))->set, err);
   }
   if (!rc && !arms->n) rc = agrl_yaml_fail(arms, err, "arms: there is none");
@@ -202,7 +209,7 @@ static agrl_rc read_all(const agrl_yaml *root, const char *path, experiment *e, 
   const char *name = agrl_yaml_str(agrl_yaml_get(root, "name")), *config = agrl_yaml_str(agrl_yaml_get(root, "config"));
   const agrl_yaml *data = agrl_yaml_get(root, "data"), *seeds = agrl_yaml_get(root, "seeds"), *start = agrl_yaml_get(root, "start"),
                   *grid = agrl_yaml_get(root, "grid");
-  if (!name || !*name || *name == '.' || strpbrk(name, "/,")) return agrl_yaml_fail(root, err, "name: expected a plain name");
+  if (!name || !names_directory(name) || strchr(name, ',')) return agrl_yaml_fail(root, err, "name: expected a plain name (no / or comma, not data or start)");
   if (!config) return agrl_yaml_fail(root, err, "config: expected the path of a configuration file");
   if (!data) return agrl_yaml_fail(root, err, "data: missing; give make, or train and eval");
   if (!seeds) return agrl_yaml_fail(root, err, "seeds: missing");

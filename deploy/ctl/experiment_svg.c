@@ -35,6 +35,7 @@ static bool slanted(const exp_results *r) { return (double)longest_name(r) * CHA
 
 static void arm_name(const exp_results *r, size_t a, double x, double y, agrl_buf *out) {
   bool slant = slanted(r);
+  if (slant && DOTS_W / (double)r->e->n_arms < 22) return;  // they would lie over each other: the legend has them, in the same order
   if (slant) agrl_buf_addf(out, "<g transform=\"rotate(30 %.1f %.1f)\">", x, y);
   svg_text(out, x, y, 11, slant ? "start" : "middle", SVG_INK, a == r->e->baseline, "%s", r->e->arms[a].name);
   if (slant) agrl_buf_adds(out, "</g>");

@@ -93,6 +93,8 @@ static void refuses_by_name_and_place(void **state) {
   refuses(HEAD "set: {run.seed: 7}\n", "bad.yaml:5:", "run.seed");
   refuses(HEAD "arms: {a/b: {}}\n", "bad.yaml:5:", "a/b");
   refuses(HEAD "arms: {start: {}}\n", "bad.yaml:5:", "start");
+  refuses(HEAD "arms: {data: {}}\n", "bad.yaml:5:", "data");
+  refuses(HEAD "arms: {a: {lr: 1}}\n", "bad.yaml:5:", "did you mean sft.lr or grpo.lr?");
   refuses(HEAD "arms: {}\n", "bad.yaml:5:", "there is none");
   refuses(HEAD "arms: {one: {}, two: {}}\nbaseline: onee\n", "bad.yaml:6:", "nearest: one");
   refuses(HEAD "grid: {grpo.lr: 0.1}\n", "bad.yaml:5:", "expected a list");
@@ -103,7 +105,9 @@ static void refuses_by_name_and_place(void **state) {
   refuses("name: x\nconfig: c\ndata: {train: t}\nseeds: [1]\n", "bad.yaml:3:", "train and eval");
   refuses("name: x\nconfig: c\ndata: {make: {trian: 5}}\nseeds: [1]\n", "bad.yaml:3:", "train");
   refuses("name: x\nconfig: c\ndata: {make: {}}\nseeds: [1, 1]\n", "bad.yaml:4:", "twice");
-  refuses("name: x\nconfig: c\ndata: {make: {natural: 0}}\nseeds: [1]\n", "bad.yaml:3:", "data.make.natural: expected a number from 1");
+  refuses("name: x\nconfig: c\ndata: {make: {natural: 0}}\nseeds: [1]\n", "bad.yaml:3:", "data.make.natural: expected a number from 1 to");
+  refuses("name: x\nconfig: c\ndata: {make: {leaves: 9}}\nseeds: [1]\n", "bad.yaml:3:", "data.make.leaves: expected a number from 2 to 8");
+  refuses("name: data\nconfig: c\ndata: {make: {}}\nseeds: [1]\n", "bad.yaml:1:", "plain name");  // a seed's data are there
   refuses("name: a,b\nconfig: c\ndata: {make: {}}\nseeds: [1]\n", "bad.yaml:1:", "plain name");  // data.eval is a list with commas
   refuses("name: ../x\nconfig: c\ndata: {make: {}}\nseeds: [1]\n", "bad.yaml:1:", "plain name");
 }
@@ -219,6 +223,7 @@ static void settings_are_compared_without_paths(void **state) {
   same(false, "--set sft.steps=0\n", "");
   same(false, "--set model.init=/out/seed4/start/checkpoints/sft\n", "");
   same(false, "eval /d/one.jsonl 22bb\n", "");
+  same(true, "init base/model.safetensors 33cc\n", "");  // nobody reads it any more
   assert_false(exp_same_settings("", MADE));
 }
 
