@@ -78,6 +78,8 @@ typedef struct ctl_eval_how {  // NULL: agrl-eval's default
 // SPLIT.items.jsonl, rows compared with data.train. how may be NULL. Returns the exit code.
 int ctl_eval_run(const agrl_config *c, const char *checkpoint, const char *label, const ctl_eval_how *how);
 char *ctl_eval_split(const char *path);  // "data/eval_natural.jsonl" -> "eval_natural"; caller frees
+// The label of results of the checkpoint of that name: at-NAME for a version, as RUN/eval/NAME is the training's own. Caller frees.
+char *ctl_eval_label(const char *checkpoint);
 char *ctl_eval_files(const agrl_config *c);  // data.dev and data.eval as one list, separated by commas; caller frees
 char *ctl_eval_next_file(const char **list);  // the next of such a list; NULL at its end. Caller frees
 agrl_rc ctl_eval_check(const agrl_config *c, agrl_error *err);  // no two files of data.eval and data.dev are one split

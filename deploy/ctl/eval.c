@@ -14,7 +14,6 @@
 #include "common/base/num.h"
 #include "common/text/dataset.h"
 #include "deploy/ctl/ctl.h"
-#include "deploy/ctl/evals.h"
 
 static const char usage[] =
     "usage: agrlctl eval [--run-dir DIR | --config FILE] [--checkpoint DIR|NAME] [options]\n"
@@ -26,8 +25,8 @@ static const char usage[] =
     "  --dev FILE       rows that choose the threshold of the three classes (default: data.dev, else a fifth of the data)\n"
     "  --samples K      sample K traces a row besides, for pass@1 to pass@K (default: eval.samples)\n"
     "  --seed N         of these (default 1)\n"
-    "  --limit N        first N rows only; needs --label, as they must not stand in for the results of all rows\n"
-    "  --label NAME     where results go (default: the checkpoint's name)\n";
+    "  --limit N        first N rows only; needs a --label of its own, as they must not stand in for the results of all rows\n"
+    "  --label NAME     where results go (default: the checkpoint's name, for a version at-VERSION)\n";
 
 char *ctl_eval_split(const char *path) {
   char *copy = agrl_xstrdup(path), *name = agrl_xstrdup(basename(copy)), *dot = strrchr(name, '.');
@@ -35,6 +34,15 @@ char *ctl_eval_split(const char *path) {
   if (dot && dot != name) *dot = 0;
   return name;
 }
+
+// Of a version's evaluation while training.
+static bool names_version(const char *label) {
+  unsigned epoch, step;
+  char rest;
+  return sscanf(label, "v%u-%u%c", &epoch, &step, &rest) == 2;
+}
+
+char *ctl_eval_label(const char *checkpoint) { return agrl_xasprintf("%s%s", names_version(checkpoint) ? "at-" : "", checkpoint); }
 
 char *ctl_eval_next_file(const char **list) {
   if (!**list) return NULL;
@@ -161,16 +169,16 @@ int ctl_eval_run(const agrl_config *c, const char *checkpoint, const char *label
   return code;
 }
 
-// Of a version's evaluation while training.
-static bool names_version(const char *label) {
-  unsigned epoch, step;
-  char rest;
-  return sscanf(label, "v%u-%u%c", &epoch, &step, &rest) == 2;
-}
-
-char *ctl_evals_label(const char *checkpoint) { return agrl_xasprintf("%s%s", names_version(checkpoint) ? "at-" : "", checkpoint); }
-
 static bool is_compared(const char *label) { return !strcmp(label, "sft") || !strcmp(label, "best") || !strcmp(label, "latest"); }
+
+// Whether the report, or sbs of that checkpoint or of a version, takes results of that label for those of all rows.
+static bool is_of_all_rows(const char *label, const char *checkpoint) {
+  char *copy = agrl_xstrdup(checkpoint), *own = ctl_eval_label(basename(copy));
+  bool yes = is_compared(label) || !strcmp(label, own) || (!strncmp(label, "at-", 3) && names_version(label + 3));
+  free(own);
+  free(copy);
+  return yes;
+}
 
 // A label is a folder's name and stands on pages, and those that the report compares belong to the run's checkpoints of these names.
 static agrl_rc check_label(const agrl_config *c, const char *label, const char *checkpoint, agrl_error *err) {
@@ -213,9 +221,9 @@ static int run(int argc, char **argv) {
     }
   if (optind != argc) return ctl_usage(&ctl_cmd_eval, "unexpected '%s'", argv[optind]);
   if (how.limit && (!agrl_parse_u64(how.limit, &n) || !n)) return ctl_usage(&ctl_cmd_eval, "--limit: '%s' is not a number above 0", how.limit);
-  if (how.limit && (!label || is_compared(label)))
-    return ctl_usage(&ctl_cmd_eval, "--limit: results of some rows would replace those of all that %s holds; give --label NAME, another than sft, "
-                     "best or latest", label ? label : "the checkpoint's label");
+  if (how.limit && (!label || is_of_all_rows(label, checkpoint)))
+    return ctl_usage(&ctl_cmd_eval, "--limit: results of some rows would stand in for those of all, which belong under %s; give --label OTHER, "
+                     "none of sft, best, latest, at-VERSION and the checkpoint's name", label ? label : "the checkpoint's label");
   if (how.seed && !agrl_parse_u64(how.seed, &n)) return ctl_usage(&ctl_cmd_eval, "--seed: '%s' is not a number", how.seed);
   if (how.samples && (!agrl_parse_u64(how.samples, &n) || n > 64))
     return ctl_usage(&ctl_cmd_eval, "--samples: '%s' is not a number of at most 64", how.samples);
@@ -229,8 +237,7 @@ static int run(int argc, char **argv) {
       job.config.run.dir, checkpoint);
   if (!rc && !agrl_file_exists(dir)) rc = agrl_fail(&err, AGRL_ENOENT, "no checkpoint %s", dir);
   char *copy = agrl_xstrdup(checkpoint);
-  const char *base = basename(copy);
-  char *own = label ? agrl_xstrdup(label) : ctl_evals_label(base);
+  char *own = label ? agrl_xstrdup(label) : ctl_eval_label(basename(copy));
   label = own;
   if (!rc) rc = check_label(&job.config, label, dir, &err);
   int code = rc ? ctl_fail(&err) : ctl_eval_run(&job.config, dir, label, &how);

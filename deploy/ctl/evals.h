@@ -35,8 +35,4 @@ void ctl_evals_reap(ctl_evals *e);  // on SIGCHLD, or at any time
 bool ctl_evals_busy(const ctl_evals *e);
 void ctl_evals_release(ctl_evals *e);  // ends the one under way
 
-// The label under which anything else keeps its results of the checkpoint of that name: at-NAME for a version, as RUN/eval/NAME is
-// written by the above only. Caller frees.
-char *ctl_evals_label(const char *checkpoint);
-
 #endif

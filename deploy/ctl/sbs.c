@@ -14,14 +14,14 @@
 #include "common/base/num.h"
 #include "common/ckpt/hf.h"
 #include "deploy/ctl/ctl.h"
-#include "deploy/ctl/evals.h"
 
 static const char usage[] =
     "usage: agrlctl sbs A B [--run-dir DIR | --config FILE] [options]\n"
     "       agrlctl sbs --grades FILE [--key FILE] [-o json]\n"
     "Side by side. A (the baseline) and B are checkpoints under RUN/checkpoints, scored first where RUN/eval has no items of\n"
-    "them as they are now (under the labels of agrlctl eval), or items files of agrl-eval. Writes a page to grade in a browser, which does not say whose answer is whose, and\n"
-    "its key beside it. With --grades: GSB of B over A, (good - bad)/(good + same + bad), from what the page exported.\n"
+    "them as they are now (under the labels of agrlctl eval), or items files of agrl-eval. Writes a page to grade in a\n"
+    "browser, which does not say whose answer is whose, and its key beside it. With --grades: GSB of B over A,\n"
+    "(good - bad)/(good + same + bad), from what the page exported.\n"
     "  --items N     items on the sheet, of those whose tiers differ (default 50)\n"
     "  --seed N      of items, order and sides (default 1)\n"
     "  --split NAME  whose items (default: that of the first file of data.eval)\n"
@@ -44,7 +44,7 @@ static bool is_file(const char *side) {
 
 // RUN/eval/LABEL/SPLIT.end, where the results of the side lie.
 static char *eval_path(const ctl_job *job, const char *side, const char *split, const char *end) {
-  char *label = ctl_evals_label(side), *path = agrl_xasprintf("%s/eval/%s/%s.%s", job->config.run.dir, label, split, end);
+  char *label = ctl_eval_label(side), *path = agrl_xasprintf("%s/eval/%s/%s.%s", job->config.run.dir, label, split, end);
   free(label);
   return path;
 }
@@ -59,7 +59,7 @@ static agrl_rc load_items(const char *items, const char *result, const char *che
 
 // agrl-eval's exit code is the answer's kind: a checkpoint that is damaged is no wrong usage of sbs.
 static agrl_rc evaluate(const ctl_job *job, const char *side, const char *checkpoint, agrl_error *err) {
-  char *label = ctl_evals_label(side);
+  char *label = ctl_eval_label(side);
   int code = ctl_eval_run(&job->config, checkpoint, label, NULL);
   free(label);
   if (!code) return AGRL_OK;

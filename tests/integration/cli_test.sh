@@ -88,8 +88,15 @@ expect 66 "$work/copy/replay: no replay store" agrlctl replay ls --run-dir "$wor
 expect 0 'of the original' agrlctl logs learner --config "$run/agrl.yaml"
 
 # Evaluations of some rows do not stand in for those of all
-expect 64 '--limit: .*give --label NAME' agrlctl eval --run-dir "$run" --checkpoint sft --limit 5
-expect 64 '--limit: .*give --label NAME' agrlctl eval --run-dir "$run" --checkpoint sft --limit 5 --label sft
+limited() { expect 64 "--limit: .*under $1; give --label OTHER" agrlctl eval --run-dir "$run" --limit 5 "${@:2}"; }
+version=v00000001-00000010
+limited "the checkpoint's label" --checkpoint sft
+limited sft --checkpoint sft --label sft
+limited "the checkpoint's label" --checkpoint $version
+limited at-$version --checkpoint $version --label at-$version
+limited at-$version --label at-$version  # latest may be that version
+limited base --checkpoint models/base --label base
+expect 66 'no checkpoint .*/base' agrlctl eval --run-dir "$run" --limit 5 --checkpoint base --label at-base
 expect 64 "--limit: '0' is not a number above 0" agrlctl eval --run-dir "$run" --checkpoint sft --limit 0 --label few
 
 # sbs tells what is wrong before anything is evaluated
