@@ -205,7 +205,7 @@ static void check_data(const char *key, const char *list) {
     size_t bad = 0;
     if (agrl_dataset_load(path, count_bad, &bad, &d, &err)) tell(WRONG, "data", "%s: %s", key, err.msg);
     else {
-      tell(bad ? NOTE : OK, "data", "%s: %zu rows%s in %s", key, d.n, bad ? ", malformed lines are skipped" : "", path);
+      tell(bad ? NOTE : OK, "data", "%s: %zu rows%s in %s", key, d.n, bad ? ", malformed rows are skipped" : "", path);
       agrl_dataset_release(&d);
     }
     free(path);

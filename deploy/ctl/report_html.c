@@ -14,7 +14,7 @@
 
 #define W 596  // two beside each other fit a window of 1280
 #define H 360
-enum { N_SHOWN = 3, MAX_BARS = 20, MAX_POINTS = 64, NARROW_GROUPS = 8, LABEL_CHARS = 18 };
+enum { N_SHOWN = 3, MAX_BARS = 20, MAX_POINTS = 64, NARROW_GROUPS = 8, LABEL_COLUMNS = 18 };
 static const char *const names[N_SHOWN] = {"before RL (SFT)", "best version", "after RL"};
 static const char *const colors[N_SHOWN] = {SVG_GREY, SVG_TEAL, SVG_BLUE};
 
@@ -92,7 +92,7 @@ static void measures_table(const shown *o, agrl_buf *out) {
     agrl_buf_addf(out, "<th class=\"n\">%s, version %.0f</th>", o->names[i], report_number(o->results[i], "version"));
   agrl_buf_adds(out, "</tr>\n");
   count_row(out, o, "rows", NULL, "n", 0);
-  count_row(out, o, "malformed lines, left out", NULL, "malformed", 1);
+  count_row(out, o, "malformed rows, not evaluated", NULL, "malformed", 1);
   count_row(out, o, "rows too long for the model's context, left out", NULL, "skipped", 1);
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) key_row(out, o, rows[i].name, rows[i].path, rows[i].key);
   count_row(out, o, "rows that chose b", "threshold", "dev_n", 0);
@@ -141,18 +141,36 @@ static svg_panel plot(agrl_buf *out, const char *title, const char *x_label, con
   return plot_sized(out, W, 60, title, x_label, y_label, x_max, o);
 }
 
-// Under a group there is room for so much of its name; free().
-static char *label_of(const char *name) {
-  agrl_buf whole = {0}, cut = {0};
-  agrl_buf_add_visible(&whole, name, strlen(name));
-  agrl_buf_add_cell(&cut, name, LABEL_CHARS);
-  while (cut.len && cut.data[cut.len - 1] == ' ') cut.len--;
-  if (cut.len < whole.len) agrl_buf_adds(&cut, "\u2026");
-  agrl_buf_release(&whole);
-  return agrl_buf_take(&cut);
+// Bytes of the text's longest beginning of at most `most` columns, whose number goes to *used. What is not ASCII counts as wide.
+static size_t in_columns(const char *text, size_t most, size_t *used) {
+  size_t len = 0;
+  for (*used = 0; text[len];) {
+    size_t wide = (unsigned char)text[len] < 128 ? 1 : 2, n = 1;
+    while (((unsigned char)text[len + n] & 0xc0) == 0x80) n++;
+    if (*used + wide > most) break;
+    *used += wide;
+    len += n;
+  }
+  return len;
 }
 
-static double text_width(const char *text) { return 6.8 * (double)strlen(text); }  // at size 11; more than needed beyond ASCII
+// Under a group there is room for so much of its name; free().
+static char *label_of(const char *name) {
+  agrl_buf b = {0};
+  size_t used;
+  agrl_buf_add_visible(&b, name, strlen(name));
+  agrl_buf_adds(&b, "");  // so that there is a text, if the name is none
+  size_t len = in_columns(b.data, LABEL_COLUMNS, &used), whole = b.len;
+  for (b.len = len; b.len && b.data[b.len - 1] == ' ';) b.len--;
+  if (len < whole) agrl_buf_adds(&b, "\u2026");
+  return agrl_buf_take(&b);
+}
+
+static double text_width(const char *text) {  // at size 11
+  size_t columns;
+  in_columns(text, SIZE_MAX, &columns);
+  return 6.8 * (double)columns;
+}
 
 // Bars of one value in groups, one group for each name. Many take a wider plot, names wider than their group are slanted.
 static void groups(agrl_buf *out, const char *title, const shown *o, const char *const *names_of, size_t n, double v[][N_SHOWN], double ci[][N_SHOWN][2]) {

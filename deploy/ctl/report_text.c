@@ -59,6 +59,23 @@ static void count_row(agrl_buf *out, const char *name, const report_split *s, co
   agrl_buf_addc(out, '\n');
 }
 
+// Of all results, where any of them has one.
+static void malformed_text(const report_split *s, agrl_buf *out) {
+  const agrl_json *const results[] = {s->before, s->best, s->after};
+  static const char *const names[] = {"before", "best", "after"};
+  double n[3], most = 0;
+  for (int i = 0; i < 3; i++) most = fmax(most, n[i] = report_number(results[i], "malformed"));
+  if (!(most >= 1)) return;
+  agrl_buf_adds(out, "  malformed rows, not evaluated:");
+  const char *comma = "";
+  for (int i = 0; i < 3; i++) {
+    if (!isfinite(n[i])) continue;
+    agrl_buf_addf(out, "%s %.0f %s", comma, n[i], names[i]);
+    comma = ",";
+  }
+  agrl_buf_addc(out, '\n');
+}
+
 static void tier_row(agrl_buf *out, const report_split *s, int tier) {
   double before = report_f1(s->before, tier, NULL), after = report_f1(s->after, tier, NULL);
   if (!isfinite(before) && !isfinite(after)) return;
@@ -95,17 +112,20 @@ static void confusion_text(const agrl_json *result, const char *title, agrl_buf 
 }
 
 static void types_text(const report_split *s, agrl_buf *out) {
-  static const char *const measures[][2] = {{"F1", "macro_f1"}, {"acc.", "accuracy"}, {"rules", "rule_adherence"}};
+  static const char *const measures[][2] = {{"macro F1", "macro_f1"}, {"accuracy", "accuracy"}, {"rule adherence", "rule_adherence"}};
   const agrl_json *any = s->after ? s->after : s->before ? s->before : s->best, *types = agrl_json_get(any, "by_type");
-  for (size_t k = 0; k < 3; k++)
+  for (size_t k = 0; k < 3; k++) {
+    agrl_buf rows = {0};
     for (void *it = agrl_json_first(types); it; it = agrl_json_next(types, it)) {
       report_split part = {s->name, agrl_json_get(agrl_json_get(s->before, "by_type"), agrl_json_key(it)),
                            agrl_json_get(agrl_json_get(s->best, "by_type"), agrl_json_key(it)),
                            agrl_json_get(agrl_json_get(s->after, "by_type"), agrl_json_key(it))};
-      char *name = agrl_xasprintf("%s, %s", measures[k][0], agrl_json_key(it));
-      key_row(out, name, &part, NULL, measures[k][1]);
-      free(name);
+      key_row(&rows, agrl_json_key(it), &part, NULL, measures[k][1]);
     }
+    if (rows.len) agrl_buf_addf(out, "  by query type, %s:\n", measures[k][0]);
+    agrl_buf_add(out, rows.data, rows.len);
+    agrl_buf_release(&rows);
+  }
   int64_t left_out = 0;
   if (agrl_json_i64(agrl_json_get(any, "types_left_out"), &left_out) && left_out > 0)
     agrl_buf_addf(out, "  left out: %" PRId64 " more query types\n", left_out);
@@ -114,7 +134,7 @@ static void types_text(const report_split *s, agrl_buf *out) {
 static void split_text(const report_split *s, agrl_buf *out) {
   head(s, out);
   count_row(out, "rows", s, NULL, "n", 0);
-  count_row(out, "malformed, left out", s, NULL, "malformed", 1);
+  malformed_text(s, out);
   count_row(out, "too long, left out", s, NULL, "skipped", 1);
   key_row(out, "accuracy", s, NULL, "accuracy");
   key_row(out, "macro F1", s, NULL, "macro_f1");

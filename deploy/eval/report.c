@@ -279,7 +279,7 @@ static void types_text(const eval_measures *m, agrl_buf *out) {
 }
 
 static void left_out_text(const eval_head *h, agrl_buf *out) {
-  if (h->malformed) agrl_buf_addf(out, "  left out: %zu malformed row%s\n", h->malformed, h->malformed == 1 ? "" : "s");
+  if (h->malformed) agrl_buf_addf(out, "  %zu malformed row%s, not evaluated\n", h->malformed, h->malformed == 1 ? "" : "s");
   if (h->skipped) agrl_buf_addf(out, "  left out: %zu row%s too long for the model's context\n", h->skipped, h->skipped == 1 ? "" : "s");
 }
 

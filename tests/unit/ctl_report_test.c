@@ -80,9 +80,11 @@ static void everything(void **state) {
   has(&text, "F1 of tier 4         0.713 [0.600, 0.800]");
   has(&text, "best, version 20");
   has(&text, "\n  rows                   400                     40                      400                   \n"
-             "  malformed, left out    0                       1                       2                     \n");
+             "  malformed rows, not evaluated: 0 before, 1 best, 2 after\n");
   has(&text, "\n  rows that chose b      9                       9                       9 ");
-  has(&text, "acc., <script>alert(1  0.500 ");
+  has(&text, "\n  by query type, macro F1:\n  <script>alert(1)</scr  0.250 [0.100, 0.400] ");
+  has(&text, "\n  by query type, accuracy:\n  <script>alert(1)</scr  0.500 ");
+  assert_null(strstr(text.data, "by query type, rule adherence"));  // in no result
   has(&text, "macro F1, likeliest    0.625 [0.500, 0.750]");
   has(&text, "    gold tier 4                    19       0       0      17          23");
   has(&text, "while training, eval: macro F1 by version\n       0  0.500 [0.450, 0.550]\n      10  0.562");
@@ -99,7 +101,7 @@ static void everything(void **state) {
   has(&html, "<td>macro F1</td><td class=\"n\">0.500 <span class=\"muted\">[0.450, 0.550]</span></td><td class=\"n\">0.688");
   has(&html, "&lt;script&gt;alert(1)&lt;/script&gt;");
   has(&html, "<td>rows</td><td class=\"n\">400</td><td class=\"n\">40</td><td class=\"n\">400</td>");
-  has(&html, "<td>malformed lines, left out</td><td class=\"n\">0</td><td class=\"n\">1</td><td class=\"n\">2</td>");
+  has(&html, "<td>malformed rows, not evaluated</td><td class=\"n\">0</td><td class=\"n\">1</td><td class=\"n\">2</td>");
   has(&html, "<td>rows that chose b</td><td class=\"n\">9</td><td class=\"n\">9</td><td class=\"n\">9</td>");
   has(&html, "<td rowspan=\"3\">&lt;script&gt;alert(1)&lt;/script&gt;</td><td class=\"muted\">before RL (SFT)</td><td class=\"n\">3</td>"
              "<td class=\"n\">0.250 <span class=\"muted\">[0.100, 0.400]</span></td><td class=\"n\">0.500</td><td class=\"n muted\">-</td>");
@@ -131,7 +133,7 @@ static void what_is_left_out_is_told(void **state) {
   }
   static const char types[] =
       "{\"split\":\"s0\",\"n\":4,\"macro_f1\":0.5,\"macro_f1_ci\":[null,null],\"types_left_out\":3,"
-      "\"by_type\":{\"\\u001b[2J\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\":{\"n\":3,\"macro_f1\":0.25}}}";
+      "\"by_type\":{\"\\u001b[2J\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\":{\"n\":3,\"macro_f1\":0.25}}}";
   char *folder = agrl_path_join(dir, "eval/latest"), *path = agrl_path_join(folder, "s0.json");
   assert_true(!agrl_file_mkdirs(folder, NULL) && !agrl_file_write_atomic(path, types, strlen(types), NULL));
   report r;
@@ -142,15 +144,16 @@ static void what_is_left_out_is_told(void **state) {
   report_html(&r, &html);
   has(&html, "left out, the report shows 8 at most: s8 s9");
   has(&html, "Left out: 3 more query types.");
-  agrl_buf_release(&html);
   has(&text, "\nleft out, the report shows 8 at most: s8 s9\n");
   has(&text, "\n  left out: 3 more query types\n");
-  has(&text, "\n  F1, \\x1b[2J\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9  -");  // 21 characters
+  has(&text, "\n  \\x1b[2J\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9  -");  // 21 characters
+  has(&html, "\\x1b[2J\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\u2026</text>");  // 17 columns of 18
   assert_null(strchr(text.data, 27));
   assert_null(strstr(text.data, "nan"));
   has(&json, "\"splits_left_out\":[\"s8\",\"s9\"]");
   agrl_buf_release(&text);
   agrl_buf_release(&json);
+  agrl_buf_release(&html);
   report_release(&r);
   free(folder);
   free(path);
@@ -188,13 +191,26 @@ static void a_legend_is_clear_of_the_title(void **state) {
   report_release(&r);
 }
 
+// Left end and lower end of each slanted label, at size 11, a wide character being as wide as it is high: inside of the plot.
+static void labels_are_inside(const char *bars) {
+  double height = 0;
+  assert_int_equal(sscanf(bars, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%*f\" height=\"%lf\"", &height), 1);
+  for (const char *at = bars; (at = strstr(at, "translate(")); at++) {
+    double x, y, length = 0;
+    assert_int_equal(sscanf(at, "translate(%lf %lf) rotate(-45)", &x, &y), 2);
+    for (const char *c = strchr(at, '>') + 1; *c != '<'; c++) length += (*c & 0x80) == 0 ? 6 : (*c & 0xc0) == 0xc0 ? 11 : 0;
+    if (x - 0.71 * length < 0 || y + 0.71 * length > height) fail_msg("a label of %g at %g, %g in a plot %g high: %.60s", length, x, y, height, at);
+  }
+}
+
 // Fifteen types: none is missing in the table, and in the plot nothing stands over anything else.
 static void many_types_can_be_told_apart(void **state) {
+  static const char wide[] = "\u4e00\u4e00\u4e00\u4e00\u4e00\u4e00\u4e00\u4e00\u4e00\u4e00\u4e00\u4e00\u4e00\u4e00\u4e00\u4e00\u4e00\u4e00";
   agrl_buf json = {0}, html = {0};
   agrl_buf_adds(&json, "{\"split\":\"eval\",\"n\":150,\"macro_f1\":0.5,\"by_type\":{");
   for (int i = 0; i < 15; i++)
-    agrl_buf_addf(&json, "%s\"%s %d\":{\"n\":%d,\"accuracy\":0.%03d,\"macro_f1\":0.%03d,\"rule_adherence\":0.%03d,\"rule_adherence_ci\":[0.125,1]}",
-                  i ? "," : "", i == 3 ? "longer than a label can be, number" : "type", i, i, 100 + i, 200 + i, 300 + i);
+    agrl_buf_addf(&json, "%s\"%s%d\":{\"n\":%d,\"accuracy\":0.%03d,\"macro_f1\":0.%03d,\"rule_adherence\":0.%03d,\"rule_adherence_ci\":[0.125,1]}",
+                  i ? "," : "", i == 0 ? wide : i == 3 ? "longer than a label can be, number " : "type ", i, i, 100 + i, 200 + i, 300 + i);
   agrl_buf_adds(&json, "}}");
   static const char *const labels[] = {"sft", "best", "latest"};
   for (int i = 0; i < 3; i++) {
@@ -213,9 +229,12 @@ static void many_types_can_be_told_apart(void **state) {
     assert_int_equal(count(html.data, row), 3);
   }
   const char *plot = strstr(html.data, "Macro F1 by query type"), *end = strstr(plot, "</svg>");
+  while (strncmp(plot, "<svg", 4) != 0) plot--;
   char *bars = strndup(plot, (size_t)(end - plot));
   assert_int_equal(count(bars, "rotate(-45)"), 15);
   assert_int_equal(count(bars, ">longer than a labe\u2026</text>"), 1);
+  assert_int_equal(count(bars, ">\u4e00\u4e00\u4e00\u4e00\u4e00\u4e00\u4e00\u4e00\u4e00\u2026</text>"), 1);
+  labels_are_inside(bars);
   assert_int_equal(count(bars, ">0.20</text>"), 0);  // values have no room over the bars
   free(bars);
   agrl_buf_release(&json);

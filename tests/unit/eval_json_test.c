@@ -153,9 +153,9 @@ static void rows_that_are_missing_are_counted(void **state) {
   agrl_json *j = written(&m, &h);
   assert_true(number(j, "malformed") == 2 && number(j, "skipped") == 3);
   agrl_json_free(j);
-  says(&m, &h, "  left out: 2 malformed rows\n  left out: 3 rows too long for the model's context\n");
+  says(&m, &h, "  2 malformed rows, not evaluated\n  left out: 3 rows too long for the model's context\n");
   eval_measure(NULL, 0, 0, NULL, 0, &m);
-  says(&m, &h, "no row was measured\n  left out: 2 malformed rows\n");
+  says(&m, &h, "no row was measured\n  2 malformed rows, not evaluated\n");
 }
 
 int main(void) {
