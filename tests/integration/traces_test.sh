@@ -41,13 +41,14 @@ for pick in '.reward == 1' '.g_format == false' '.g_format and (.g_rule | not)' 
   [ -n "$id" ] || { say "no trace has $pick"; continue; }
   told=$((told + 1))
   agrlctl rules explain "$id" --run-dir "$run" -o json >"$work/explained" || die "rules explain $id"
-  jq -e '.stored.differs == false and .stored.reward == .explanation.reward' "$work/explained" >/dev/null || { cat "$work/explained"; die "$id, $pick"; }
+  is '.stored.differs == false and .stored.reward == .explanation.reward' <"$work/explained" || { cat "$work/explained"; die "$id, $pick"; }
 done
 [ "$told" -ge 3 ] || die "only $told of 5 kinds of traces are in the store: rules explain is not tested"
 
 browser=$(command -v chromium-headless-shell || command -v chromium || true)
 [ -n "$browser" ] || { say 'skipped: neither chromium-headless-shell nor chromium is installed'; exit 77; }
-dom() { "$browser" --headless --no-sandbox --disable-gpu --user-data-dir="$work/profile" --window-size=1400,900 --dump-dom "file://$1" 2>"$work/browser.log"; }
+# dom FILE [WIDTH]
+dom() { "$browser" --headless --no-sandbox --disable-gpu --user-data-dir="$work/profile" --window-size="${2:-1400}",900 --dump-dom "file://$1" 2>"$work/browser.log"; }
 fastest=99999
 for _ in 1 2 3; do
   dom "$page" >"$work/dom" || { cat "$work/browser.log"; die 'the browser fails'; }
@@ -59,11 +60,9 @@ done
 [ "$fastest" -lt 2000 ] || die "the page needs $fastest ms"
 
 # Of one plain, one guided and two gate-closed traces, all that the page is to show: the explanation, the guidance by the rule
-# file's templates, the group.
+# file's templates, the group. One kind may be missing in a store that the timing decides.
 known() {
-  local trace id
-  trace=$(jq -c "select($1)" "$work/store.jsonl" | sed -n 1p)
-  [ -n "$trace" ] || die "no trace has $1"
+  local trace=$1 id
   id=$(jq -r '"\(.group)/\(.member)"' <<<"$trace")
   agrlctl rules explain "$id" --run-dir "$run" -o json >"$work/explained" || die "rules explain $id"
   jq -cs --argjson t "$trace" --slurpfile e "$work/explained" --slurpfile rows "$train" '
@@ -71,9 +70,17 @@ known() {
     ($rows[] | select(.id == $t.prompt_id)) as $row
     | {id: "\($t.group)/\($t.member)", trace: $t, explained: $e[0].explanation, mates: (map(select(.group == $t.group)) | sort_by(.member) | map([.member, .text])),
        guidance: (["Must: \($row.must | list). Not: \($row.not | list).\n", "Category: \($row.gold.category).\n", "Attribute: \($row.gold.attribute).\n",
-         "Tier: \($row.gold.tier).\n"][:$t.level] | add // "")}' "$work/store.jsonl"
+         "Tier: \($row.gold.tier).\n"][:$t.level] | add // "")}' "$work/store.jsonl" >>"$work/known.jsonl"
 }
-for pick in '.level == 0 and .reward > 0' '.level == 2' '.g_format and (.g_rule | not)' '.g_format == false'; do known "$pick"; done >"$work/known.jsonl"
+picked=0
+for pick in '.level == 0 and .reward > 0' '.level == 2' '.g_format and (.g_rule | not)' '.g_format == false'; do
+  trace=$(jq -c "select($pick)" "$work/store.jsonl" | sed -n 1p)
+  [ -n "$trace" ] || { say "no trace has $pick"; continue; }
+  known "$trace"
+  picked=$((picked + 1))
+  [ "$(wc -l <"$work/known.jsonl")" = $picked ] || { jq -c .id "$work/known.jsonl"; die "not one row of $train is that of the trace with $pick: $(jq -r .prompt_id <<<"$trace")"; }
+done
+[ $picked -ge 3 ] || die "only $picked of 4 kinds of traces are in the store: what the page shows is not tested"
 
 # The page drives itself: sets filters, presses keys, and compares with what the export says.
 count() { jq -s "map(select($1)) | length" "$work/store.jsonl"; }
@@ -88,7 +95,7 @@ cat >"$work/want.json" <<WANT
  "known": $(jq -s . "$work/known.jsonl"), "lines": $(jq -Rs 'split("\n")' "$rules"),
  "texts": $(jq -sc '[range(0; length; 97) as $i | .[$i] | ["\(.group)/\(.member)", .text]]' "$work/store.jsonl")}
 WANT
-jq -e '.evil > 0 and .level > 0 and .closed > 0 and .reward > 0' "$work/want.json" >/dev/null || { jq -c 'del(.texts, .known, .lines)' "$work/want.json"; die 'the store lacks what the filters are to find'; }
+is '.evil > 0 and .level > 0 and .closed > 0 and .reward > 0' <"$work/want.json" || { jq -c 'del(.texts, .known, .lines)' "$work/want.json"; die 'the store lacks what the filters are to find'; }
 { sed 's,</body>.*,,' "$page"; printf '<script type="application/json" id="want">'; sed 's,<,\\u003c,g' "$work/want.json"; cat <<'DRIVER'
 </script><pre id="result"></pre><script>
 (() => {
@@ -163,8 +170,6 @@ jq -e '.evil > 0 and .level > 0 and .closed > 0 and .reward > 0' "$work/want.jso
     });
   }
   check('tokens that were not sure', unsure > 0, true);
-  document.body.style.width = '1000px';
-  check('room for prompts in 1000 px', document.querySelector('.row .p').clientWidth >= 80, true);
   check('title', document.title, 'agrl traces');
   check('elements from text', document.querySelectorAll('img, b:not(#count), #main script').length, 0);
   $('result').textContent = wrong.length ? 'WRONG ' + wrong.slice(0, 10).join('; ') : 'RIGHT';
@@ -174,5 +179,35 @@ DRIVER
 } >"$work/driven.html"
 dom "$work/driven.html" >"$work/dom"
 grep -q '<pre id="result">RIGHT</pre>' "$work/dom" || { grep -o '<pre id="result">.*' "$work/dom"; tail -n 5 "$work/browser.log"; die 'the page does not do what it should'; }
+
+# A narrow window, and one prompt without a text: each rule stands below its row, the list has room for prompts, and still leaves
+# out what the others begin with.
+cat >"$work/empty" <<'EMPTY'
+<script>
+const data = document.getElementById('data'), changed = JSON.parse(data.textContent), full = changed.p.slice(1).map(p => p.text);
+changed.p[0].text = '';
+data.textContent = JSON.stringify(changed);
+</script>
+EMPTY
+{ awk -v empty="$work/empty" '/^<script>$/ && !done { while ((getline line <empty) > 0) print line; done = 1 } { print }' "$page" | sed 's,</body>.*,,'
+  cat <<'DRIVER'
+<pre id="result"></pre><script>
+(() => {
+  const of = selector => document.querySelector(selector), wrong = [];
+  const check = (what, holds) => { if (!holds) wrong.push(what); };
+  check('room for prompts', of('.row:not(.head) .p').clientWidth >= 80);
+  check('the table as blocks', getComputedStyle(of('main .criteria')).display === 'block');
+  const row = [...document.querySelectorAll('main .criteria tr')].find(r => r.lastChild.className.includes('rule') && r.lastChild.textContent);
+  check('the rule below its row', row && row.lastChild.getBoundingClientRect().top >= row.firstChild.getBoundingClientRect().bottom - 1);
+  check('one prompt without a text, no more', full.every(text => text));
+  const shown = [...document.querySelectorAll('#rows .p')].map(e => e.textContent).filter(text => text);
+  check('prompts without their common start', shown.length && !shown.some(text => full.some(whole => whole.replace(/\s+/g, ' ') === text)));
+  document.getElementById('result').textContent = wrong.length ? 'WRONG ' + wrong.join('; ') : 'RIGHT';
+})();
+</script></body></html>
+DRIVER
+} >"$work/narrow.html"
+dom "$work/narrow.html" 1000 >"$work/dom"
+grep -q '<pre id="result">RIGHT</pre>' "$work/dom" || { grep -o '<pre id="result">.*' "$work/dom"; tail -n 5 "$work/browser.log"; die 'the page does not do what it should in a narrow window'; }
 say "$total traces, ready after $fastest ms, $(jq -c 'del(.texts, .known, .lines)' "$work/want.json")"
 say ok

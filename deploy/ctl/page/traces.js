@@ -93,12 +93,13 @@ function filter() {
 }
 
 // --- the list: rows of what is on the screen ---
-// What all prompts begin with is the template's and says nothing there; whole words only.
+// What all prompts begin with is the template's and says nothing there; whole words only, and no half of a character.
 function commonStart() {
-  let start = P.length > 1 ? P[0].text : '';
-  for (const p of P) while (!p.text.startsWith(start)) start = start.slice(0, -1);
-  start = start.replace(/[\p{L}\p{N}]+$/u, '');
-  return P.every(p => p.text.length > start.length) ? start.length : 0;
+  const texts = P.map(p => p.text).filter(text => text);
+  let start = texts.length > 1 ? texts[0] : '';
+  for (const text of texts) while (!text.startsWith(start)) start = start.slice(0, -1);
+  start = start.replace(/[\p{L}\p{N}\p{M}\uD800-\uDBFF]+$/u, '');
+  return texts.every(text => text.length > start.length) ? start.length : 0;
 }
 const start = commonStart();
 function draw() {
