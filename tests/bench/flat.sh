@@ -33,7 +33,7 @@ for ((at = 0; at <= minutes * 60; at += every)); do
   job_over && die "the job ended after $at s"
   sample $((SECONDS - started))
 done
-agrlctl status --run-dir "$run" -o json | jq -e '[.processes[].restarts] | add == 0' >/dev/null ||
+agrlctl status --run-dir "$run" -o json | is '[.processes[].restarts] | add == 0' ||
   die "a daemon was restarted: its samples are of two processes"
 
 awk -v window=$((window * 60)) -v versions="$(version)" '

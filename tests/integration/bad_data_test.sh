@@ -75,7 +75,7 @@ expect 64 "samples: '65' is not a number of at most 64" agrlctl eval --run-dir "
 expect 0 'macro' agrlctl eval --run-dir "$run" --checkpoint sft --label a-latest
 grep -q 'a-latest, version 0' "$run/eval/a-latest/report.html" || die "no page of a label of its own"
 expect 0 'before \(SFT\)' agrlctl report --run-dir "$run"
-jq -e '.splits.eval | .before.n == 40 and .after == null' "$run/report.json" >/dev/null || die "the report took another label's results for latest"
+is '.splits.eval | .before.n == 40 and .after == null' <"$run/report.json" || die "the report took another label's results for latest"
 grep -q 'mixed.jsonl:1501: .*tier' "$work/all.log" || die "row 1501 was not named"
 grep -q 'mixed.jsonl:1502:' "$work/all.log" || die "row 1502 was not named"
 agrlctl replay export --run-dir "$run" | grep -q bad-1 && die "a bad row was trained on"
@@ -85,21 +85,21 @@ cp -rL "$run/checkpoints/latest" "$work/good"
 expect 0 'macro' evaluate "$work/good"
 expect 0 '4 of 4 rows skipped.*undefined' evaluate "$work/good" --max-new 170
 expect 0 'no row was measured' evaluate "$work/good" --max-new 170
-evaluate "$work/good" --max-new 170 -o json 2>/dev/null | jq -e '.n == 0 and .skipped == 4 and .accuracy == null and .macro_f1 == null' >/dev/null ||
+evaluate "$work/good" --max-new 170 -o json 2>/dev/null | is '.n == 0 and .skipped == 4 and .accuracy == null and .macro_f1 == null' ||
   die "measures of no row are not null"
 # Memory is reserved for the longest row that fits; which rows fit does not depend on the others.
 { head -n 3 "$work/data/eval.jsonl"; sed -n 4p "$work/data/eval.jsonl" | jq -c '.product.title = "word " * 300'; echo 'not json'; } >"$work/long.jsonl"
 agrl-eval --checkpoint "$work/good" --rules "$root/deploy/etc/rules.yaml" --data "$work/long.jsonl" --max-new 40 -o json 2>/dev/null |
-  jq -e '.n == 3 and .skipped == 1 and .malformed == 1' >/dev/null || die "one row of four is too long, one line no row, and the result says otherwise"
+  is '.n == 3 and .skipped == 1 and .malformed == 1' || die "one row of four is too long, one line no row, and the result says otherwise"
 # Items stand in for the result: what the JSON says follows from them.
 evaluate "$work/good" --samples 3 --items "$work/items.jsonl" --out "$work/one.json" >/dev/null || die "evaluation with samples"
-jq -e --slurpfile items "$work/items.jsonl" '. as $m | ($items | length) == 4 and .n == 4
+is '. as $m | ($items | length) == 4 and .n == 4
   and (([$items[] | select(.gold == .predicted)] | length) == .accuracy * 4)
   and (([$items[].right] | add) / 12 - .pass_at_k[0].value | fabs) < 1e-9 and (.pass_at_k | length) == 3
   and ([$items[] | .p | add] | all(. > 0.999999 and . < 1.000001))
   and ([$items[] | .text | length > 0] | all)
   and ([$items[] | select(.predicted > 0) | .p[.predicted | tostring] >= ([.p[]] | max) - 1e-6] | length > 0 and all)
-  and ([$items[] | .score - ([.p | to_entries[] | (.key | tonumber) * .value] | add) | fabs < 1e-6] | all)' "$work/one.json" >/dev/null || { cat "$work/one.json" "$work/items.jsonl"; die "items and result differ"; }
+  and ([$items[] | .score - ([.p | to_entries[] | (.key | tonumber) * .value] | add) | fabs < 1e-6] | all)' --slurpfile items "$work/items.jsonl" <"$work/one.json" || { cat "$work/one.json" "$work/items.jsonl"; die "items and result differ"; }
 evaluate "$work/good" --samples 3 --items "$work/again.jsonl" >/dev/null || die "evaluation again"
 cmp "$work/items.jsonl" "$work/again.jsonl" || die "the same seed gives other samples"
 cp -r "$work/good" "$work/newer"

@@ -10,6 +10,6 @@ start_job --set grpo.versions=20 --set model.context=320 --set actor.max_new_tok
 wait_for 150 "end of the job" job_over
 version_is 20 || die "the job ended at version $(version)"
 check_invariants 20
-jq -e '.n >= 300 and .macro_f1 > 0' "$run/eval/latest/eval.json" >/dev/null || die "no evaluation of at least 300 rows"
+is '.n >= 300 and .macro_f1 > 0' <"$run/eval/latest/eval.json" || die "no evaluation of at least 300 rows"
 cat "$run/report.txt" | head -20
 say ok

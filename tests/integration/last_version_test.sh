@@ -20,7 +20,7 @@ WRAPPER
 chmod +x "$work/bin/agrl-eval"
 export PATH="$work/bin:$PATH"
 start_job --no-eval --set sft.steps=400 --set grpo.zero_spread=keep --set grpo.versions=80 --set eval.interval=4 --set learner.checkpoint_every=4
-daemons_gone() { agrlctl status --run-dir "$run" -o json >"$work/status" && jq -e 'all(.processes[]; .pid <= 0)' "$work/status" >/dev/null; }
+daemons_gone() { agrlctl status --run-dir "$run" -o json >"$work/status" && is '.processes | length > 0 and all(.pid <= 0)' <"$work/status"; }
 held() { [ -s "$work/held" ]; }
 wait_for 90 'evaluation of an earlier version' held
 wait_for 60 'end of the daemons' daemons_gone

@@ -59,6 +59,9 @@ expect() {
   grep -Eq -e "$pattern" "$work/out" || { cat "$work/out"; die "no '$pattern' in the output of: $*"; }
 }
 
+# is FILTER [jq options]: standard input is one JSON value of which the filter holds. Nothing to read is never right.
+is() { jq -es "${@:2}" "length == 1 and ([.[0] | $1] | length > 0 and all)" >/dev/null; }
+
 # wait_for SECONDS what command...: polls until the command succeeds
 wait_for() {
   local deadline=$((SECONDS + $1)) what=$2

@@ -6,7 +6,7 @@
 make_data
 start_job --set grpo.versions=60 --set eval.interval=12 --set eval.rows=40 --set eval.samples=2 --set learner.keep=1
 wait_for 60 "RL version 2" version_is 2
-agrlctl status --run-dir "$run" -o json | jq -e '.processes | length >= 5' >/dev/null || die "status -o json"
+agrlctl status --run-dir "$run" -o json | is '.processes | length >= 5' || die "status -o json"
 for p in 0 1 2 3 10 11; do
   curl -fsS "http://127.0.0.1:$((port + p))/metrics" >"$work/metrics.txt" || die "no /metrics at +$p"
   promtool check metrics <"$work/metrics.txt" || die "promtool refused /metrics at +$p"
@@ -38,7 +38,7 @@ for f in report.txt report.svg report.json report.html checkpoints/sft/model.saf
   [ -s "$run/$f" ] || die "no $f"
 done
 grep -q 'macro F1' "$run/report.txt" || die "the report has no macro F1"
-jq -es 'map(select(.phase == "rl")) | all(.staleness_max <= 4)' "$run/metrics.jsonl" >/dev/null || die "staleness beyond the bound"
+jq -es 'map(select(.phase == "rl")) | length > 0 and all(.staleness_max != null and .staleness_max <= 4)' "$run/metrics.jsonl" >/dev/null || die "staleness beyond the bound"
 jq -es 'map(select(.phase == "rl").logprob_abs_diff_max | select(. != null)) | length > 0 and all(. == 0)' "$run/metrics.jsonl" >/dev/null ||
   die "log-probs of learner and actors differ at equal version"
 jq -es 'map(select(.phase == "rl").guided_ratio) | add > 0' "$run/metrics.jsonl" >/dev/null || die "no guided group in the whole run"
@@ -58,7 +58,7 @@ jq -es --argjson n "$(ls -d "$run"/eval/v*/ | wc -l)" '.[0].curves.eval | length
 agrlctl sbs sft latest --run-dir "$run" --items 10 >"$work/sbs" || { cat "$work/sbs"; die "sbs"; }
 jq '{sheet, grades: [.items[] | {id, grade: (if .left == "b" then "left" else "right" end)}]}' "$run/sbs-sft-latest.key.json" >"$work/grades.json"
 agrlctl sbs --grades "$work/grades.json" --key "$run/sbs-sft-latest.key.json" -o json |
-  jq -e '(.gsb == 1 or (.gsb == null and .good < 10)) and .bad == 0 and .missing == 0 and .a == "sft"' >/dev/null || die "B is always graded better, and GSB is not 1"
+  is '(.gsb == 1 or (.gsb == null and .good < 10)) and .bad == 0 and .missing == 0 and .a == "sft"' || die "B is always graded better, and GSB is not 1"
 agrlctl sbs sft latest --run-dir "$run" --items 10 --seed 2 >"$work/sbs" 2>&1 && die "another sheet's key was replaced"
 for side in sft latest; do  # items of rows that data.eval does not name
   for f in items.jsonl json; do cp "$run/eval/$side/eval.$f" "$run/eval/$side/fresh.$f"; done
@@ -71,7 +71,7 @@ agrlctl sbs sft latest --run-dir "$run" --out "$work/again.html" >"$work/sbs" 2>
 [ "$(jq -r .checkpoint "$run/eval/sft/eval.json")" = "$(realpath "$run/checkpoints/sft")" ] || die "another checkpoint's items were taken for those of sft"
 [ "$(grep -c 'evaluating again' "$work/sbs")" = 1 ] || { cat "$work/sbs"; die "not one side was evaluated again"; }
 # pass@k is kept where the report evaluates
-jq -e '.pass_at_k | length == 2' "$run/eval/latest/eval.json" >/dev/null || die "up evaluated without eval.samples"
+is '.pass_at_k | length == 2' <"$run/eval/latest/eval.json" || die "up evaluated without eval.samples"
 agrlctl eval --run-dir "$run" --checkpoint sft --limit 5 --label few >/dev/null && [ "$(jq .n "$run/eval/few/eval.json")" = 5 ] || die "eval --limit with a label"
 # What is exported takes its place whole or not at all, also through a link or to standard output by name.
 ln -s exported.jsonl "$work/link.jsonl" && echo kept >"$work/exported.jsonl"

@@ -43,7 +43,7 @@ cmp "$work/merged/model.safetensors" "$run/checkpoints/latest/model.safetensors"
 [ ! -e "$work/merged/adapter_model.safetensors" ] || die "the export of the model has adapters in it"
 agrlctl model export "$run/checkpoints/latest" "$work/adapters" --adapter >/dev/null || die "model export --adapter"
 cmp "$work/adapters/adapter_model.safetensors" "$run/checkpoints/latest/adapter_model.safetensors" || die "the adapters exported are others"
-jq -e '.peft_type == "LORA" and .r == 16 and .lora_alpha == 32 and (.target_modules | length) == 7' "$work/adapters/adapter_config.json" >/dev/null ||
+is '.peft_type == "LORA" and .r == 16 and .lora_alpha == 32 and (.target_modules | length) == 7' <"$work/adapters/adapter_config.json" ||
   die "adapter_config.json"
 if agrlctl model export "$first" "$work/none" --adapter >"$work/refused" 2>&1; then die "adapters were exported that there are not"; fi
 grep -q 'trained with lora.rank 0' "$work/refused" || { cat "$work/refused"; die "not said why"; }

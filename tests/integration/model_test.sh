@@ -16,10 +16,10 @@ refused() {
 
 agrlctl model import "$seed" "$work/a" >"$work/out" || die "import failed"
 grep -q 'llama, 492 parameters in bf16' "$work/out" || die "import says: $(cat "$work/out")"
-agrlctl model inspect "$seed" -o json | jq -e '.format == "GGUF 3" and .parameters == 492 and .manifest == "none" and
-  (.tensors[] | select(.name == "blk.0.attn_v.weight") | .dtype == "F16" and .shape == [4, 4])' >/dev/null || die "inspect of the GGUF file"
-agrlctl model inspect "$work/a" -o json | jq -e '.architecture == "llama" and .parameters == 492 and .manifest == "ok" and
-  .end.text == "<|e|>" and .start == null and .chat_template == "none" and (.tensors | length) == 11' >/dev/null || die "inspect of the directory"
+agrlctl model inspect "$seed" -o json | is '.format == "GGUF 3" and .parameters == 492 and .manifest == "none" and
+  (.tensors[] | select(.name == "blk.0.attn_v.weight") | .dtype == "F16" and .shape == [4, 4])' || die "inspect of the GGUF file"
+agrlctl model inspect "$work/a" -o json | is '.architecture == "llama" and .parameters == 492 and .manifest == "ok" and
+  .end.text == "<|e|>" and .start == null and .chat_template == "none" and (.tensors | length) == 11' || die "inspect of the directory"
 agrlctl model export "$work/a" "$work/f32" --dtype f32 >/dev/null
 agrlctl model inspect "$work/f32" | grep -q ' F32 ' || die "export --dtype f32 wrote no F32"
 agrlctl model import "$work/f32" "$work/b" >/dev/null

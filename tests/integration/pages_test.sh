@@ -60,16 +60,16 @@ TAKE
   } >"$work/driven.html"
   dom "$work/driven.html" >"$work/dom" || { cat "$work/browser.log"; die 'the browser fails'; }
   sed -n 's,.*<pre id="result">\(.*\)</pre>.*,\1,p' "$work/dom" >"$work/grades.json"
-  jq -es '.[0] | .title == "agrl side by side" and .imgs == 0' "$work/grades.json" >/dev/null || { head -c 3000 "$work/dom"; die 'a text became markup, or the script failed'; }
-  jq -e --slurpfile key "$key" '[.grades[].id] as $ids | .files == 2 and .same and .name == "grades-\(.sheet).json" and .type == "application/json" and .sheet == $key[0].sheet
-    and .key == "sheet.key.json" and .total == 12 and $ids == [$key[0].items[].id | select(IN($ids[]))]' "$work/grades.json" >/dev/null ||
+  is '.title == "agrl side by side" and .imgs == 0' <"$work/grades.json" || { head -c 3000 "$work/dom"; die 'a text became markup, or the script failed'; }
+  is '[.grades[].id] as $ids | .files == 2 and .same and .name == "grades-\(.sheet).json" and .type == "application/json" and .sheet == $key[0].sheet
+    and .key == "sheet.key.json" and .total == 12 and $ids == [$key[0].items[].id | select(IN($ids[]))]' --slurpfile key "$key" <"$work/grades.json" ||
     { cat "$work/grades.json"; die 'what is exported'; }
 }
 drive 1+ 2 ArrowRight x Backspace ArrowLeft ArrowDown+
-jq -e '.count == "Item 5 of 12, 4 graded" and [.grades[].grade] == ["left", "same", "left", "same"]' "$work/grades.json" >/dev/null ||
+is '.count == "Item 5 of 12, 4 graded" and [.grades[].grade] == ["left", "same", "left", "same"]' <"$work/grades.json" ||
   { cat "$work/grades.json"; die 'the keys'; }
 drive 3 n n 3 u
-jq -e '.count == "Item 6 of 12, 6 graded" and [.grades[].grade] == ["left", "same", "left", "same", "right", "right"]' "$work/grades.json" >/dev/null ||
+is '.count == "Item 6 of 12, 6 graded" and [.grades[].grade] == ["left", "same", "left", "same", "right", "right"]' <"$work/grades.json" ||
   { cat "$work/grades.json"; die 'the browser did not remember'; }
 agrlctl sbs --grades "$work/grades.json" >"$work/gsb" || die 'the key beside the grades was not found'
 grep -q '^GSB of .*: -   (fewer than 10 grades)$' "$work/gsb" || { cat "$work/gsb"; die 'GSB of 6 grades'; }
@@ -78,7 +78,7 @@ drive u 1 u 3 u 2 u 1 u 3 u 1
 want=$(jq -s '.[0].grades as $g | .[1].items | map({key: .id, value: .left}) | from_entries as $left
   | [$g[] | if .grade == "same" then 0 elif (.grade == "left") == ($left[.id] == "b") then 1 else -1 end] | add / length' "$work/grades.json" "$key")
 agrlctl sbs --grades "$work/grades.json" -o json >"$work/gsb" || die 'the key beside the grades was not found'
-jq -e --argjson want "$want" '(.gsb - $want | fabs) < 1e-9 and .missing == 0 and .differ == 30 and .common == 40 and .gsb_ci[0] < .gsb' "$work/gsb" >/dev/null || { cat "$work/gsb"; die "GSB is not $want"; }
+is '(.gsb - $want | fabs) < 1e-9 and .missing == 0 and .differ == 30 and .common == 40 and .gsb_ci[0] < .gsb' --argjson want "$want" <"$work/gsb" || { cat "$work/gsb"; die "GSB is not $want"; }
 
 run=$work/run
 for label in sft latest v00000001-00000010 v00000001-00000020; do

@@ -40,7 +40,7 @@ grep -q 'message refused link=control' "$run/logs/supervisor.log" || die "the su
 
 after=$(pids)
 [ "$before" = "$after" ] || die "processes were $before, are $after"
-agrlctl status --run-dir "$run" -o json | jq -e '[.processes[].restarts] | add == 0' >/dev/null || die "something was restarted"
+agrlctl status --run-dir "$run" -o json | is '[.processes[].restarts] | add == 0' || die "something was restarted"
 wait_for 60 "training goes on" version_is $((at + 2))
 wait_for 120 "end of the job" job_over
 version_is 60 || die "the job ended at version $(version)"

@@ -29,7 +29,7 @@ for name in actor-0 reward replay learner; do
   [ "$(proc "$name" pid)" = "$pid" ] || die "$name was restarted"
   say "$name stood still, version $at"
 done
-agrlctl status --run-dir "$run" -o json | jq -e '[.processes[].restarts] | add == 0' >/dev/null || die "something was restarted"
+agrlctl status --run-dir "$run" -o json | is '[.processes[].restarts] | add == 0' || die "something was restarted"
 agrlctl down --run-dir "$run"
 check_invariants "$(version)"
 say ok
