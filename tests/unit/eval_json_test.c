@@ -112,7 +112,7 @@ static void the_threshold_is_written_with_its_counts(void **state) {
 // Rows without a type are "untyped"; a type of that name is the same one, not a key that stands twice.
 static void rows_without_a_type_are_one_type(void **state) {
   eval_item items[MAX_ITEMS];
-  static char types[18][8];
+  static char types[18][16];
   eval_measures m;
   size_t n = 0;
   for (int i = 0; i < 3; i++, n++) items[n] = item((int)n, 4, 4, i == 1 ? "untyped" : "", (double[4]){0, 0, 0, 1});
