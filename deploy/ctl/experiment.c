@@ -60,7 +60,7 @@ static void drop_args(args *a) {
 typedef struct plan {
   const experiment *e;
   const char *out, *self;  // self: agrlctl
-  char *init;  // the model that every run begins with, as a line of settings.txt; NULL: a fresh one
+  char *init;  // the model that every run begins with, as lines of settings.txt; NULL: a fresh one, or read no more
   size_t done, total, failed;
   int code;  // of the first arm that failed
 } plan;

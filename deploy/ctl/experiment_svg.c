@@ -34,11 +34,10 @@ static size_t longest_name(const exp_results *r) {
 static bool slanted(const exp_results *r) { return (double)longest_name(r) * CHAR_W > DOTS_W / (double)r->e->n_arms; }
 
 static void arm_name(const exp_results *r, size_t a, double x, double y, agrl_buf *out) {
-  bool slant = slanted(r);
-  if (slant && DOTS_W / (double)r->e->n_arms < 22) return;  // they would lie over each other: the legend has them, in the same order
-  if (slant) agrl_buf_addf(out, "<g transform=\"rotate(30 %.1f %.1f)\">", x, y);
-  svg_text(out, x, y, 11, slant ? "start" : "middle", SVG_INK, a == r->e->baseline, "%s", r->e->arms[a].name);
-  if (slant) agrl_buf_adds(out, "</g>");
+  const char *name = r->e->arms[a].name;
+  const bool bold = a == r->e->baseline;
+  if (!slanted(r)) svg_text(out, x, y, 11, "middle", SVG_INK, bold, "%s", name);
+  else if (DOTS_W / (double)r->e->n_arms >= 22) svg_slanted(out, x, y, 30, 11, SVG_INK, bold, name);  // else: the legend has them, in this order
 }
 
 // The panel's range: all values and intervals, with a margin.

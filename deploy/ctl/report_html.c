@@ -182,7 +182,7 @@ static void groups(agrl_buf *out, const char *title, const shown *o, const char 
   svg_panel p = plot_sized(out, width, slanted ? 30 + 0.71 * widest : 60, title, NULL, NULL, 1, o);
   for (size_t i = 0; i < n; i++) {
     double middle = p.x + slot * ((double)i + 0.5), left = middle - (w + 3) * (double)o->n / 2;
-    if (slanted) svg_slanted(out, middle + 4, p.y + p.h + 16, 11, SVG_INK, labels[i]);
+    if (slanted) svg_slanted(out, middle + 4, p.y + p.h + 16, -45, 11, SVG_INK, false, labels[i]);
     else svg_text(out, middle, p.y + p.h + 18, 11, "middle", SVG_INK, false, "%s", labels[i]);
     free(labels[i]);
     for (size_t k = 0; k < o->n; k++) svg_bar(out, &p, left + (double)k * (w + 3), w, v[i][k], ci[i][k], o->colors[k], k + 1 == o->n);

@@ -47,8 +47,9 @@ void svg_text(agrl_buf *out, double x, double y, double size, const char *anchor
   agrl_buf_release(&text);
 }
 
-void svg_slanted(agrl_buf *out, double x, double y, double size, const char *color, const char *text) {
-  agrl_buf_addf(out, "<text transform=\"translate(%.1f %.1f) rotate(-45)\" font-size=\"%.4g\" text-anchor=\"end\" fill=\"%s\">", x, y, size, color);
+void svg_slanted(agrl_buf *out, double x, double y, int degrees, double size, const char *color, bool bold, const char *text) {
+  agrl_buf_addf(out, "<text transform=\"translate(%.1f %.1f) rotate(%d)\" font-size=\"%.4g\" text-anchor=\"%s\" fill=\"%s\"%s>", x, y, degrees, size,
+                degrees < 0 ? "end" : "start", color, bold ? " font-weight=\"bold\"" : "");
   escape(out, text);
   agrl_buf_adds(out, "</text>\n");
 }

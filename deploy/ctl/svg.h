@@ -33,8 +33,8 @@ void svg_rect(agrl_buf *out, double x, double y, double w, double h, double radi
 void svg_line(agrl_buf *out, double x1, double y1, double x2, double y2, const char *color, double width,
               const char *dash);
 
-// Text that ends at x, y and rises to there at 45 degrees; escaped.
-void svg_slanted(agrl_buf *out, double x, double y, double size, const char *color, const char *text);
+// Text turned by so many degrees: below 0 it rises and ends at x, y, else it falls from there; escaped.
+void svg_slanted(agrl_buf *out, double x, double y, int degrees, double size, const char *color, bool bold, const char *text);
 
 // A bar of value v, w pixels wide from pixel x on, with the whisker of its interval (ci may be NULL) and the value above where
 // the bar is as wide as that. NaN: none.
