@@ -4,7 +4,6 @@
 #include "deploy/ctl/experiment.h"
 
 #include <getopt.h>
-#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,11 +158,10 @@ static agrl_rc describe_init(plan *p, agrl_error *err) {
   glob_t files = {0};
   agrl_rc rc = agrl_config_load(p->e->config, &c, err);
   if (!rc && *c.model.init && needs_init(p)) {
-    char *pattern = agrl_path_join(c.model.init, "*.safetensors");
-    if (glob(pattern, 0, NULL, &files)) rc = agrl_fail(err, AGRL_ENOENT, "model.init of %s: there is no %s", p->e->config, pattern);
+    ctl_glob(c.model.init, "*.safetensors", &files);
+    if (!files.gl_pathc) rc = agrl_fail(err, AGRL_ENOENT, "model.init of %s: there is no %s/*.safetensors", p->e->config, c.model.init);
     for (size_t i = 0; !rc && i < files.gl_pathc; i++) rc = add_hash("init", files.gl_pathv[i], &lines, err);
     globfree(&files);
-    free(pattern);
   }
   if (lines.len) p->init = agrl_buf_take(&lines);
   agrl_buf_release(&lines);
@@ -292,7 +290,7 @@ static int one_run(plan *p, int64_t seed, const exp_arm *arm, const data_paths *
     code = spawn(&a);
     if (!code && !ended_well(dir)) code = DOWN;
     if (!code && agrl_file_write_atomic(last, "", 0, &err)) code = ctl_fail(&err);
-    if (code && code != DOWN && !ctl_stopped_by()) code = failed(p, dir, arm && code != BUSY, code);
+    if (code && code != DOWN && code != BUSY && !ctl_stopped_by()) code = failed(p, dir, arm != NULL, code);
   }
   agrl_config_release(&c);
   agrl_buf_release(&now);
@@ -345,23 +343,23 @@ static int show(const experiment *e, const char *out, bool json) {
   return rc ? ctl_fail(&err) : 0;
 }
 
-static int comma(const char *out) {
-  agrl_error err = {0};
-  return ctl_fail((agrl_fail(&err, AGRL_ECONFIG, "%s: a path with a comma cannot hold made data, whose files are given as a list with commas", out), &err));
+// The directory of the results, by its real path, which runs are told wherever they are started.
+static agrl_rc find_out(const experiment *e, const char *out, bool make, char **real, agrl_error *err) {
+  agrl_rc rc = make ? agrl_file_mkdirs(out, err) : AGRL_OK;
+  if (!rc && !(*real = realpath(out, NULL))) rc = agrl_fail(err, AGRL_ENOENT, "%s: no run is done yet", out);
+  if (!rc && !e->train && strchr(*real, ','))
+    rc = agrl_fail(err, AGRL_ECONFIG, "%s: a path with a comma cannot hold made data, whose files are given as a list with commas", *real);
+  return rc;
 }
 
 static int with_out(const experiment *e, const char *where, bool table, bool json) {
   agrl_error err = {0};
   char *out = where ? agrl_xstrdup(where) : agrl_xasprintf("agrl-run/%s", e->name), *self = ctl_program("agrlctl"), *real = NULL;
-  int code = 0;
-  if (!self) code = ctl_fail((agrl_fail(&err, AGRL_ENOENT, "agrlctl cannot find its own program file"), &err));
-  if (!code && !e->train && strchr(out, ',')) code = comma(out);
-  if (!code && !table && agrl_file_mkdirs(out, &err)) code = ctl_fail(&err);
-  if (!code && !(real = realpath(out, NULL))) code = ctl_fail((agrl_fail(&err, AGRL_ENOENT, "%s: no run is done yet", out), &err));
-  if (!code && !e->train && strchr(real, ',')) code = comma(real);
+  agrl_rc rc = self ? AGRL_OK : agrl_fail(&err, AGRL_ENOENT, "agrlctl cannot find its own program file");
+  if (!rc) rc = find_out(e, out, !table, &real, &err);
   plan p = {.e = e, .out = real, .self = self, .total = (e->n_arms + e->has_start) * e->n_seeds};
-  if (!code && !table && describe_init(&p, &err)) code = ctl_fail(&err);
-  if (!code) code = each_run(&p, !table);
+  if (!rc && !table) rc = describe_init(&p, &err);
+  int code = rc ? ctl_fail(&err) : each_run(&p, !table);
   if (!code && p.failed < e->n_arms * e->n_seeds) code = show(e, real, json);
   if (!code) code = p.code;
   free(p.init);

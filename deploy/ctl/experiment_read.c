@@ -142,10 +142,12 @@ static exp_arm *new_arm(experiment *e, char *name) {
   return &e->arms[e->n_arms++];
 }
 
-// Beside an arm's are those of the seed's start and data.
-static bool names_directory(const char *arm) { return *arm && *arm != '.' && !strchr(arm, '/') && strcmp(arm, "start") && strcmp(arm, "data"); }
+static bool is_plain(const char *name) { return *name && *name != '.' && !strchr(name, '/'); }
 
-// Without arms a grid names its own.
+// Beside an arm's are those of the seed's start and data.
+static bool names_directory(const char *arm) { return is_plain(arm) && strcmp(arm, "start") && strcmp(arm, "data"); }
+
+// Without arms a grid names its own; without a grid, too, the experiment's name is the one arm's.
 static agrl_rc read_arms(const agrl_yaml *arms, bool has_grid, experiment *e, agrl_error *err) {
   if (!arms) {
     new_arm(e, agrl_xstrdup(has_grid ? "" : e->name));
@@ -208,9 +210,10 @@ static agrl_rc read_all(const agrl_yaml *root, const char *path, experiment *e, 
   if (rc) return rc;
   const char *name = agrl_yaml_str(agrl_yaml_get(root, "name")), *config = agrl_yaml_str(agrl_yaml_get(root, "config"));
   const agrl_yaml *data = agrl_yaml_get(root, "data"), *seeds = agrl_yaml_get(root, "seeds"), *start = agrl_yaml_get(root, "start"),
-                  *grid = agrl_yaml_get(root, "grid");
-  if (!name || !names_directory(name) || strchr(name, ',')) return agrl_yaml_fail(root, err, "name: expected a plain name (no / or comma, not data or start)");
+                  *grid = agrl_yaml_get(root, "grid"), *arms = agrl_yaml_get(root, "arms");
+  if (!name || !is_plain(name) || strchr(name, ',')) return agrl_yaml_fail(root, err, "name: expected a plain name (no / or comma)");
   if (!config) return agrl_yaml_fail(root, err, "config: expected the path of a configuration file");
+  if (!arms && !(grid && grid->n) && !names_directory(name)) return agrl_yaml_fail(root, err, "name: '%s' cannot name a directory of results, as it does without arms", name);
   if (!data) return agrl_yaml_fail(root, err, "data: missing; give make, or train and eval");
   if (!seeds) return agrl_yaml_fail(root, err, "seeds: missing");
   e->name = agrl_xstrdup(name);
@@ -221,7 +224,7 @@ static agrl_rc read_all(const agrl_yaml *root, const char *path, experiment *e, 
   e->has_start = start != NULL;
   if (!rc) rc = read_settings(start, "start", &e->start, err);
   if (!rc && grid) rc = map_at(grid, "grid", err);
-  if (!rc) rc = read_arms(agrl_yaml_get(root, "arms"), grid && grid->n, e, err);
+  if (!rc) rc = read_arms(arms, grid && grid->n, e, err);
   for (size_t i = 0; !rc && grid && i < grid->n; i++) rc = cross(e, grid->keys[i], grid->items[i], err);
   return rc ? rc : find_baseline(agrl_yaml_get(root, "baseline"), e, err);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // An experiment's plot: for each split, dots and intervals of every arm at the left, macro F1 over the versions (evaluated while
-// training) at the right; where nothing was evaluated on the way, the rollouts' accuracy instead.
+// training) at the right; where nothing was evaluated on the way, the rollouts' accuracy instead, and nothing where there were none.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,13 +31,19 @@ static size_t longest_name(const exp_results *r) {
   return most;
 }
 
-static bool slanted(const exp_results *r) { return (double)longest_name(r) * CHAR_W > DOTS_W / (double)r->e->n_arms; }
+static double slot_of(const exp_results *r) { return DOTS_W / (double)r->e->n_arms; }
+
+// How names stand under their dots, in degrees: as steep as they must not to be over each other.
+static int slant(const exp_results *r) {
+  if ((double)longest_name(r) * CHAR_W <= slot_of(r)) return 0;
+  return slot_of(r) >= 22 ? 30 : 90;
+}
 
 static void arm_name(const exp_results *r, size_t a, double x, double y, agrl_buf *out) {
   const char *name = r->e->arms[a].name;
   const bool bold = a == r->e->baseline;
-  if (!slanted(r)) svg_text(out, x, y, 11, "middle", SVG_INK, bold, "%s", name);
-  else if (DOTS_W / (double)r->e->n_arms >= 22) svg_slanted(out, x, y, 30, 11, SVG_INK, bold, name);  // else: the legend has them, in this order
+  if (slant(r)) svg_slanted(out, x, y, slant(r), fmin(11, slot_of(r)), SVG_INK, bold, name);
+  else svg_text(out, x, y, 11, "middle", SVG_INK, bold, "%s", name);
 }
 
 // The panel's range: all values and intervals, with a margin.
@@ -65,11 +71,11 @@ static void one_arm(const exp_results *r, size_t split, size_t a, double x, cons
   color c = color_of(r, a);
   if (m.n > 1) svg_line(out, x, svg_py(p, fmax(m.low, p->y_min)), x, svg_py(p, fmin(m.high, p->y_max)), c.text, 2, NULL);
   svg_rect(out, x - 5, y - 5, 10, 10, 5, c.text);
-  if (DOTS_W / (double)r->e->n_arms > 44) svg_text(out, x + 9, y + 4, 11, "start", SVG_INK, false, "%.3f", m.mean);
+  if (slot_of(r) > 52) svg_text(out, x + 9, y + 4, 11, "start", SVG_INK, false, "%.3f", m.mean);
 }
 
 static void dots(const exp_results *r, size_t split, svg_panel p, agrl_buf *out) {
-  double low = INFINITY, high = -INFINITY, slot = p.w / (double)r->e->n_arms;
+  double low = INFINITY, high = -INFINITY, slot = slot_of(r);
   for (size_t a = 0; a < r->e->n_arms; a++) {
     exp_mean m = exp_compare(r, split, EXP_MACRO_F1, a, -1);
     widen(m.low, &low, &high);
@@ -178,13 +184,15 @@ static void curves(const exp_results *r, size_t split, svg_panel p, agrl_buf *ou
   }
   char title[96];
   snprintf(title, sizeof title, "macro F1 while training, %.40s, mean over seeds", r->splits[split]);
+  bool drawn = any;
   if (!any && split == 0)
     for (size_t a = 0; a < r->e->n_arms; a++) {
       free(lines[a].x);
       free(lines[a].y);
       lines[a] = rollouts(r, a);
+      drawn |= lines[a].n > 0;
     }
-  if (any || split == 0) draw(r, lines, p, any ? title : "Accuracy of rollouts, mean over seeds", !any, out);
+  if (drawn) draw(r, lines, p, any ? title : "Accuracy of rollouts, mean over seeds", !any, out);
   for (size_t a = 0; a < r->e->n_arms; a++) {
     free(lines[a].x);
     free(lines[a].y);
@@ -195,7 +203,7 @@ static void curves(const exp_results *r, size_t split, svg_panel p, agrl_buf *ou
 void exp_svg(const exp_results *r, agrl_buf *out) {
   enum { PANEL_H = 300, TOP = 120, BELOW = 100, LEGEND_X = 1232, LEGEND_CHARS = 24 };
   size_t longest = longest_name(r);
-  double names = slanted(r) ? (double)longest * CHAR_W / 2 : 0, legend = LEGEND_LINE * (double)r->e->n_arms;  // their height
+  double names = (double)longest * CHAR_W * (slant(r) == 90 ? 1 : slant(r) ? 0.5 : 0), legend = LEGEND_LINE * (double)r->e->n_arms;  // their height
   double row = fmax(PANEL_H + names, legend) + BELOW;
   svg_begin(out, LEGEND_X + 7.0 * (double)(longest > LEGEND_CHARS ? longest : LEGEND_CHARS), TOP + row * (double)(r->n_splits ? r->n_splits : 1) - 10);
   svg_text(out, 38, 46, 22, "start", SVG_INK, true, "Experiment: %s", r->e->name);

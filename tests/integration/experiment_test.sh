@@ -55,9 +55,9 @@ done
 want=$(sha256sum <"$out/seed7/start/checkpoints/sft/model.safetensors")
 got=$(sha256sum <"$out/seed7/none,lr=0.0002/checkpoints/latest/model.safetensors")
 [ "$want" = "$got" ] || die 'an arm does not begin with the start of its seed'
-jq -es 'length == 1 and (.[0] | .runs_done == 8 and (.splits.eval.macro_f1 | length == 4) and .splits.eval_natural.macro_f1[2].value.seeds == 2 and
-  .splits.eval.accuracy[3].less["rl,lr=0.0001"].seeds == 2 and .arms["rl,lr=0.0002"]["grpo.lr"] == "0.0002" and .set["grpo.versions"] == "2")' \
-  "$out/results.json" >/dev/null || { jq . "$out/results.json"; die 'results.json'; }
+is '.runs_done == 8 and (.splits.eval.macro_f1 | length == 4) and .splits.eval_natural.macro_f1[2].value.seeds == 2 and
+  .splits.eval.accuracy[3].less["rl,lr=0.0001"].seeds == 2 and .arms["rl,lr=0.0002"]["grpo.lr"] == "0.0002" and .set["grpo.versions"] == "2"' \
+  <"$out/results.json" || { jq . "$out/results.json"; die 'results.json'; }
 grep -q '8 of 8 runs done' "$out/results.txt" && grep -q '</svg>' "$out/results.svg" || die 'results.txt or results.svg'
 
 SECONDS=0
@@ -98,6 +98,10 @@ for runs in 'run 1 of 2 run 2 of 2' 'run 1 of 2'; do
   [ $code = 78 ] && grep -q '^agrlctl: 1 of 2 runs failed' "$work/log" && grep -q '1 of 2 runs done' "$work/two/results.txt" &&
     [ "$(grep -o 'run [12] of 2:' "$work/log" | tr -d ':' | xargs)" = "$runs" ] || { cat "$work/log"; die "exit $code after a failed arm"; }
 done
+# A start that fails leaves its arms nothing to begin with.
+sed 's/^arms: .*/start: {run.method: sft, sft.steps: 3, data.dev: train.jsonl}\narms: {own: {grpo.versions: 2}}/' "$work/two.yaml" >"$work/start.yaml"
+expect 78 'run 1 of 2 failed' agrlctl experiment "$work/start.yaml" --out "$work/start"
+[ ! -e "$work/start/seed7/own" ] || die 'an arm was run without its start'
 # A model to begin with: not another one in between, none that is not there, and no more of it once all runs are made.
 cp -rL "$out/seed7/own/checkpoints/latest" "$work/base"
 sed "s|^model: .*|model: {init: $work/base}|" "$work/tiny.yaml" >"$work/based.yaml"
@@ -106,7 +110,7 @@ three() { expect "$1" "$2" agrlctl experiment "$work/three.yaml" --out "$work/th
 three 0 '1 of 1 runs done'
 grep -q "^init $work/base/model.safetensors " "$work/three/seed7/three/settings.txt" || { cat "$work/three/seed7/three/settings.txt"; die 'the model is not among the settings'; }
 sed -i 's/seeds: \[7\]/seeds: [7, 8]/' "$work/three.yaml"
-printf x | dd of="$work/base/model.safetensors" bs=1 seek=4000 conv=notrunc status=none
+printf x >>"$work/base/model.safetensors"
 three 78 'was made with other settings, configuration, model'
 three 0 '1 of 2 runs done' --table
 rm -r "$work/base"
@@ -115,7 +119,6 @@ sed -i 's/seeds: \[7, 8\]/seeds: [7]/' "$work/three.yaml"
 three 0 '1 of 1 runs done'
 sed 's/train: train.jsonl, eval: eval.jsonl/make: {}/' "$work/grid.yaml" >"$work/made.yaml"
 expect 78 'a path with a comma' agrlctl experiment "$work/made.yaml" --out "$work/a,b"
-[ ! -e "$work/a,b" ] || die 'a directory was made that is refused'
 # The user's data elsewhere: as long as it is the same.
 mkdir "$work/else"
 cp "$work"/{grid,tiny,rules}.yaml "$work"/{train,eval}.jsonl "$work/else"
@@ -131,9 +134,12 @@ out=$work/down
 go &
 pid=$!
 wait_for 60 'the job' agrlctl status --run-dir "$out/seed7/own"
+expect 73 'a job is running' agrlctl experiment "$work/grid.yaml" --out "$out"
+! grep -q 'failed' "$work/out" || die 'a run that another process is at is said to have failed'
 echo '{}' >"$out/seed7/own/report.json"
 agrlctl down --run-dir "$out/seed7/own" >/dev/null
 code=0
 wait $pid || code=$?
 [ $code = 75 ] && [ ! -e "$out/seed7/own/done" ] || { cat "$work/log"; die "exit $code after agrlctl down: $(ls "$out/seed7/own")"; }
+grep -q 'stopped at run 1 of 1; the same command goes on' "$work/log" || { cat "$work/log"; die 'it is not said that it stopped'; }
 say ok

@@ -60,7 +60,7 @@ done
 [ "$fastest" -lt 2000 ] || die "the page needs $fastest ms"
 
 # Of one plain, one guided and two gate-closed traces, all that the page is to show: the explanation, the guidance by the rule
-# file's templates, the group. One kind may be missing in a store that the timing decides.
+# file's templates, the group. One of the last two kinds may be missing in a store that the timing decides.
 known() {
   local trace=$1 id
   id=$(jq -r '"\(.group)/\(.member)"' <<<"$trace")
@@ -73,9 +73,9 @@ known() {
          "Tier: \($row.gold.tier).\n"][:$t.level] | add // "")}' "$work/store.jsonl" >>"$work/known.jsonl"
 }
 picked=0
-for pick in '.level == 0 and .reward > 0' '.level == 2' '.g_format and (.g_rule | not)' '.g_format == false'; do
+for pick in '.level == 0 and .reward > 0' '.level > 0' '.g_format and (.g_rule | not)' '.g_format == false'; do
   trace=$(jq -c "select($pick)" "$work/store.jsonl" | sed -n 1p)
-  [ -n "$trace" ] || { say "no trace has $pick"; continue; }
+  [ -n "$trace" ] || { [ "${pick#*g_}" != "$pick" ] && say "no trace has $pick" && continue; die "no trace has $pick"; }
   known "$trace"
   picked=$((picked + 1))
   [ "$(wc -l <"$work/known.jsonl")" = $picked ] || { jq -c .id "$work/known.jsonl"; die "not one row of $train is that of the trace with $pick: $(jq -r .prompt_id <<<"$trace")"; }

@@ -107,7 +107,7 @@ static void refuses_by_name_and_place(void **state) {
   refuses("name: x\nconfig: c\ndata: {make: {}}\nseeds: [1, 1]\n", "bad.yaml:4:", "twice");
   refuses("name: x\nconfig: c\ndata: {make: {natural: 0}}\nseeds: [1]\n", "bad.yaml:3:", "data.make.natural: expected a number from 1 to");
   refuses("name: x\nconfig: c\ndata: {make: {leaves: 9}}\nseeds: [1]\n", "bad.yaml:3:", "data.make.leaves: expected a number from 2 to 8");
-  refuses("name: data\nconfig: c\ndata: {make: {}}\nseeds: [1]\n", "bad.yaml:1:", "plain name");  // a seed's data are there
+  refuses("name: data\nconfig: c\ndata: {make: {}}\nseeds: [1]\n", "bad.yaml:1:", "'data' cannot name a directory");  // a seed's data are there
   refuses("name: a,b\nconfig: c\ndata: {make: {}}\nseeds: [1]\n", "bad.yaml:1:", "plain name");  // data.eval is a list with commas
   refuses("name: ../x\nconfig: c\ndata: {make: {}}\nseeds: [1]\n", "bad.yaml:1:", "plain name");
 }
@@ -278,6 +278,46 @@ static void trained(int seed, const char *arm, int versions, int rollouts) {
   free(file(name, text));
 }
 
+static size_t times(const char *what, const char *text) {
+  size_t n = 0;
+  for (const char *s = text; (s = strstr(s, what)); s++) n++;
+  return n;
+}
+
+// Under the dots every arm is named, however many there are: level, then slanted, then upright and smaller.
+static void plots_name_every_arm(void **state) {
+  static const struct { int arms, slant; } cases[] = {{3, 0}, {12, 30}, {30, 90}};
+  for (size_t k = 0; k < 3; k++) {
+    agrl_buf text = {0}, svg = {0};
+    experiment e;
+    exp_results r;
+    agrl_error err = {0};
+    char name[32], shown[40], *out = agrl_path_join(dir, "out");
+    agrl_buf_adds(&text, HEAD "arms:\n");
+    for (int a = 0; a < cases[k].arms; a++) {
+      snprintf(name, sizeof name, "quite-a-name-%02d", a);
+      agrl_buf_addf(&text, "  %s: {}\n", name);
+      finish(3, name, "eval", 0.5);
+    }
+    char *path = file("named.yaml", text.data);
+    if (exp_read(path, &e, &err) || exp_results_load(&e, out, &r, &err)) fail_msg("%s", err.msg);
+    exp_svg(&r, &svg);
+    for (int a = 0; a < cases[k].arms; a++) {
+      snprintf(shown, sizeof shown, ">quite-a-name-%02d</text>", a);
+      assert_int_equal(times(shown, svg.data), 1);  // nothing was evaluated on the way: there is no legend
+    }
+    assert_int_equal(times("rotate(30)", svg.data), cases[k].slant == 30 ? 12 : 0);
+    assert_int_equal(times("rotate(90)", svg.data), cases[k].slant == 90 ? 30 : 0);
+    assert_int_equal(times("font-weight=\"bold\">quite-a-name-00</text>", svg.data), 1);
+    exp_results_release(&r);
+    exp_release(&e);
+    agrl_buf_release(&text);
+    agrl_buf_release(&svg);
+    free(path);
+    free(out);
+  }
+}
+
 static void tables_what_is_done(void **state) {
   char *path = file("two.yaml", HEAD "arms: {a: {}, b: {}}\n"), *out = agrl_path_join(dir, "out");
   experiment e;
@@ -358,7 +398,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(reads_the_cross_product), cmocka_unit_test(arms_begin_with_the_start), cmocka_unit_test(refuses_by_name_and_place),
                                      cmocka_unit_test(arms_have_a_limit), cmocka_unit_test(a_grid_needs_no_arms), cmocka_unit_test(shipped_files_hold_what_they_promise), cmocka_unit_test(settings_are_compared_without_paths),
                                      cmocka_unit_test(t_equals_the_tables), cmocka_unit_test(means_leave_out_what_is_missing),
-                                     cmocka_unit_test(tables_what_is_done)};
+                                     cmocka_unit_test(plots_name_every_arm), cmocka_unit_test(tables_what_is_done)};
   if (!mkdtemp(dir)) return 1;
   free(file("base.yaml", "grpo: {versions: 3}\n"));
   return cmocka_run_group_tests(tests, NULL, clean);
