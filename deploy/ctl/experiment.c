@@ -3,6 +3,7 @@
 // What is done already is not run again, and a run that was stopped goes on from its checkpoint.
 #include "deploy/ctl/experiment.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -346,7 +347,7 @@ static int show(const experiment *e, const char *out, bool json) {
 // The directory of the results, by its real path, which runs are told wherever they are started.
 static agrl_rc find_out(const experiment *e, const char *out, bool make, char **real, agrl_error *err) {
   agrl_rc rc = make ? agrl_file_mkdirs(out, err) : AGRL_OK;
-  if (!rc && !(*real = realpath(out, NULL))) rc = agrl_fail(err, AGRL_ENOENT, "%s: no run is done yet", out);
+  if (!rc && !(*real = realpath(out, NULL))) rc = agrl_fail(err, AGRL_ENOENT, "'%s': %s", out, make ? strerror(errno) : "no run is done yet");
   if (!rc && !e->train && strchr(*real, ','))
     rc = agrl_fail(err, AGRL_ECONFIG, "%s: a path with a comma cannot hold made data, whose files are given as a list with commas", *real);
   return rc;

@@ -33,7 +33,7 @@ static size_t longest_name(const exp_results *r) {
 
 static double slot_of(const exp_results *r) { return DOTS_W / (double)r->e->n_arms; }
 
-// How names stand under their dots, in degrees: as steep as they must not to be over each other.
+// How names stand under their dots, in degrees: as steep as needed for them not to overlap.
 static int slant(const exp_results *r) {
   if ((double)longest_name(r) * CHAR_W <= slot_of(r)) return 0;
   return slot_of(r) >= 22 ? 30 : 90;
@@ -42,7 +42,9 @@ static int slant(const exp_results *r) {
 static void arm_name(const exp_results *r, size_t a, double x, double y, agrl_buf *out) {
   const char *name = r->e->arms[a].name;
   const bool bold = a == r->e->baseline;
-  if (slant(r)) svg_slanted(out, x, y, slant(r), fmin(11, slot_of(r)), SVG_INK, bold, name);
+  const int degrees = slant(r);
+  const double size = fmin(11, slot_of(r));
+  if (degrees) svg_slanted(out, degrees == 90 ? x - 0.35 * size : x, y, degrees, size, SVG_INK, bold, name);
   else svg_text(out, x, y, 11, "middle", SVG_INK, bold, "%s", name);
 }
 
@@ -200,10 +202,20 @@ static void curves(const exp_results *r, size_t split, svg_panel p, agrl_buf *ou
   free(lines);
 }
 
+static bool has_versions(const exp_results *r, size_t arm) {
+  for (size_t s = 0; s < r->e->n_seeds; s++) {
+    const report *run = exp_run(r, arm, s);
+    for (size_t i = 0; run && i < run->series.n; i++)
+      if (run->series.points[i].rl) return true;
+  }
+  return false;
+}
+
 void exp_svg(const exp_results *r, agrl_buf *out) {
   enum { PANEL_H = 300, TOP = 120, BELOW = 100, LEGEND_X = 1232, LEGEND_CHARS = 24 };
   size_t longest = longest_name(r);
-  double names = (double)longest * CHAR_W * (slant(r) == 90 ? 1 : slant(r) ? 0.5 : 0), legend = LEGEND_LINE * (double)r->e->n_arms;  // their height
+  double names = (double)longest * CHAR_W * sin(slant(r) * M_PI / 180), legend = 0;  // their height
+  for (size_t a = 0; a < r->e->n_arms; a++) legend += has_versions(r, a) ? LEGEND_LINE : 0;
   double row = fmax(PANEL_H + names, legend) + BELOW;
   svg_begin(out, LEGEND_X + 7.0 * (double)(longest > LEGEND_CHARS ? longest : LEGEND_CHARS), TOP + row * (double)(r->n_splits ? r->n_splits : 1) - 10);
   svg_text(out, 38, 46, 22, "start", SVG_INK, true, "Experiment: %s", r->e->name);

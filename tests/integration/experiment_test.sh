@@ -102,19 +102,19 @@ done
 sed 's/^arms: .*/start: {run.method: sft, sft.steps: 3, data.dev: train.jsonl}\narms: {own: {grpo.versions: 2}}/' "$work/two.yaml" >"$work/start.yaml"
 expect 78 'run 1 of 2 failed' agrlctl experiment "$work/start.yaml" --out "$work/start"
 [ ! -e "$work/start/seed7/own" ] || die 'an arm was run without its start'
-# A model to begin with: not another one in between, none that is not there, and no more of it once all runs are made.
-cp -rL "$out/seed7/own/checkpoints/latest" "$work/base"
-sed "s|^model: .*|model: {init: $work/base}|" "$work/tiny.yaml" >"$work/based.yaml"
+# A model to begin with, whose name is no pattern: not another one in between, none that is not there, and no more of it once all runs are made.
+cp -rL "$out/seed7/own/checkpoints/latest" "$work/ba[s]e"
+sed "s|^model: .*|model: {init: '$work/ba[s]e'}|" "$work/tiny.yaml" >"$work/based.yaml"
 sed 's/^name: own/name: three/; s/^config: .*/config: based.yaml/' "$work/grid.yaml" >"$work/three.yaml"
 three() { expect "$1" "$2" agrlctl experiment "$work/three.yaml" --out "$work/three" "${@:3}"; }
 three 0 '1 of 1 runs done'
-grep -q "^init $work/base/model.safetensors " "$work/three/seed7/three/settings.txt" || { cat "$work/three/seed7/three/settings.txt"; die 'the model is not among the settings'; }
+grep -qF "init $work/ba[s]e/model.safetensors " "$work/three/seed7/three/settings.txt" || { cat "$work/three/seed7/three/settings.txt"; die 'the model is not among the settings'; }
 sed -i 's/seeds: \[7\]/seeds: [7, 8]/' "$work/three.yaml"
-printf x >>"$work/base/model.safetensors"
+printf x >>"$work/ba[s]e/model.safetensors"
 three 78 'was made with other settings, configuration, model'
 three 0 '1 of 2 runs done' --table
-rm -r "$work/base"
-three 66 'model.init of .*: there is no .*/base/\*.safetensors'
+rm -r "$work/ba[s]e"
+three 66 'model.init of .*: there is no .*/ba.s.e/\*.safetensors'
 sed -i 's/seeds: \[7, 8\]/seeds: [7]/' "$work/three.yaml"
 three 0 '1 of 1 runs done'
 sed 's/train: train.jsonl, eval: eval.jsonl/make: {}/' "$work/grid.yaml" >"$work/made.yaml"

@@ -143,6 +143,15 @@ static void a_grid_needs_no_arms(void **state) {
   exp_release(&e);
   free(one);
   free(path);
+  static const char *const named[] = {"grid: {replay.staleness_bound: [0, 4]}\n", "arms: {a: {}}\n"};  // then it names no arm
+  for (size_t i = 0; i < 2; i++) {
+    char *text = agrl_xasprintf("name: data\nconfig: base.yaml\ndata: {make: {}}\nseeds: [1]\n%s", named[i]);
+    path = file("named.yaml", text);
+    if (exp_read(path, &e, &err)) fail_msg("%s", err.msg);
+    exp_release(&e);
+    free(path);
+    free(text);
+  }
 }
 
 // Every arm that a shipped file promises, and what makes it that arm.
@@ -286,7 +295,7 @@ static size_t times(const char *what, const char *text) {
 
 // Under the dots every arm is named, however many there are: level, then slanted, then upright and smaller.
 static void plots_name_every_arm(void **state) {
-  static const struct { int arms, slant; } cases[] = {{3, 0}, {12, 30}, {30, 90}};
+  static const struct { int arms, slant; const char *size; } cases[] = {{3, 0, "11"}, {12, 30, "11"}, {70, 90, "8"}};
   for (size_t k = 0; k < 3; k++) {
     agrl_buf text = {0}, svg = {0};
     experiment e;
@@ -307,7 +316,12 @@ static void plots_name_every_arm(void **state) {
       assert_int_equal(times(shown, svg.data), 1);  // nothing was evaluated on the way: there is no legend
     }
     assert_int_equal(times("rotate(30)", svg.data), cases[k].slant == 30 ? 12 : 0);
-    assert_int_equal(times("rotate(90)", svg.data), cases[k].slant == 90 ? 30 : 0);
+    assert_int_equal(times("rotate(90)", svg.data), cases[k].slant == 90 ? 70 : 0);
+    snprintf(shown, sizeof shown, "rotate(%d)\" font-size=\"%s\"", cases[k].slant, cases[k].size);
+    assert_int_equal(times(shown, svg.data), cases[k].slant ? cases[k].arms : 0);
+    assert_int_equal(times("Accuracy of rollouts", svg.data), 0);  // no panel without a line
+    const double height = strtod(strstr(svg.data, " height=\"") + 9, NULL), names = 15 * 7 * sin(cases[k].slant * M_PI / 180);
+    assert_true(height >= 500 + names && height < 520 + names);  // room for the names, and for no legend
     assert_int_equal(times("font-weight=\"bold\">quite-a-name-00</text>", svg.data), 1);
     exp_results_release(&r);
     exp_release(&e);
