@@ -344,13 +344,17 @@ static int show(const experiment *e, const char *out, bool json) {
   return rc ? ctl_fail(&err) : 0;
 }
 
+static agrl_rc can_hold(const experiment *e, const char *out, agrl_error *err) {
+  if (e->train || !strchr(out, ',')) return AGRL_OK;
+  return agrl_fail(err, AGRL_ECONFIG, "%s: a path with a comma cannot hold made data, whose files are given as a list with commas", out);
+}
+
 // The directory of the results, by its real path, which runs are told wherever they are started.
 static agrl_rc find_out(const experiment *e, const char *out, bool make, char **real, agrl_error *err) {
-  agrl_rc rc = make ? agrl_file_mkdirs(out, err) : AGRL_OK;
+  agrl_rc rc = can_hold(e, out, err);
+  if (!rc && make) rc = agrl_file_mkdirs(out, err);
   if (!rc && !(*real = realpath(out, NULL))) rc = agrl_fail(err, AGRL_ENOENT, "'%s': %s", out, make ? strerror(errno) : "no run is done yet");
-  if (!rc && !e->train && strchr(*real, ','))
-    rc = agrl_fail(err, AGRL_ECONFIG, "%s: a path with a comma cannot hold made data, whose files are given as a list with commas", *real);
-  return rc;
+  return rc ? rc : can_hold(e, *real, err);
 }
 
 static int with_out(const experiment *e, const char *where, bool table, bool json) {

@@ -119,6 +119,10 @@ sed -i 's/seeds: \[7, 8\]/seeds: [7]/' "$work/three.yaml"
 three 0 '1 of 1 runs done'
 sed 's/train: train.jsonl, eval: eval.jsonl/make: {}/' "$work/grid.yaml" >"$work/made.yaml"
 expect 78 'a path with a comma' agrlctl experiment "$work/made.yaml" --out "$work/a,b"
+[ ! -e "$work/a,b" ] || die 'a directory was made that is refused'
+mkdir "$work/c,d"
+ln -s "$work/c,d" "$work/cd"
+expect 78 'a path with a comma' agrlctl experiment "$work/made.yaml" --out "$work/cd"
 # The user's data elsewhere: as long as it is the same.
 mkdir "$work/else"
 cp "$work"/{grid,tiny,rules}.yaml "$work"/{train,eval}.jsonl "$work/else"

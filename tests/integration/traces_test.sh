@@ -74,7 +74,7 @@ known() {
 }
 picked=0
 for pick in '.level == 0 and .reward > 0' '.level > 0' '.g_format and (.g_rule | not)' '.g_format == false'; do
-  trace=$(jq -c "select($pick)" "$work/store.jsonl" | sed -n 1p)
+  trace=$(jq -cs "map(select($pick)) | max_by(.level) // empty" "$work/store.jsonl")
   [ -n "$trace" ] || { [ "${pick#*g_}" != "$pick" ] && say "no trace has $pick" && continue; die "no trace has $pick"; }
   known "$trace"
   picked=$((picked + 1))
